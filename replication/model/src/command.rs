@@ -1,0 +1,83 @@
+//! What can be asked of the state. Everything a decision needs is in the command or in the state.
+
+use crate::document::Document;
+use crate::ids::{EnvironmentRef, KeyHash, Name, RequestId, Version};
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Repeats of one request carry the same id and get the first outcome. `None` only for ticks.
+    pub request_id: Option<RequestId>,
+    /// Who asked.
+    pub actor: String,
+    /// The leader's clock when it proposed, Unix milliseconds. The state believes it: it is the only time there is.
+    pub time_ms: u64,
+    /// What to change.
+    pub mutation: Mutation,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The leader's clock, about once a second: a replica that applied it is complete up to that time.
+    Tick,
+    /// A new project.
+    CreateProject {
+        /// Its name.
+        project: Name,
+    },
+    /// A new environment of an existing project.
+    CreateEnvironment {
+        /// Its name.
+        environment: EnvironmentRef,
+    },
+    /// A new SDK key.
+    CreateKey {
+        /// The environment it reads.
+        environment: EnvironmentRef,
+        /// Of its secret.
+        hash: KeyHash,
+        /// Visible start of its secret.
+        prefix: String,
+        /// What the operator calls it.
+        label: String,
+    },
+    /// The key stops working.
+    RevokeKey {
+        /// Which one.
+        hash: KeyHash,
+    },
+    /// A new release, served in every region.
+    Publish {
+        /// Where.
+        environment: EnvironmentRef,
+        /// Valid and within the limits: the proposer checked it, because checks may differ between software
+        /// versions and replicas must not.
+        document: Document,
+        /// Refuse unless this is the newest version; 0 for "none yet".
+        expect_version: Option<Version>,
+        /// Why.
+        message: String,
+    },
+    /// A new release with the document of a kept one, served in every region.
+    Rollback {
+        /// Where.
+        environment: EnvironmentRef,
+        /// Whose document comes back; 0 for the one before the newest. Decided here and not by who asks, so that the
+        /// repeat of a request is the same request.
+        to_version: Version,
+        /// As in a publish.
+        expect_version: Option<Version>,
+        /// Why.
+        message: String,
+    },
+    /// Lets regions serve a kept version. No new release.
+    MovePointer {
+        /// Where.
+        environment: EnvironmentRef,
+        /// What they may serve.
+        version: Version,
+        /// Which regions; empty for all of them.
+        regions: Vec<Name>,
+    },
+}

@@ -1,0 +1,378 @@
+//! A running member: what its parts share, and how it comes up and goes down.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use meridian_model::state::Tally;
+use openraft::Config;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::storage::RaftLogStorage as _;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::alarm::Alarm;
+use crate::catalog::Catalog;
+use crate::error::StartError;
+use crate::handle::Handle;
+use crate::machine::{Machine, SnapshotFiles};
+use crate::network::passport::Home;
+use crate::network::peer::Peers;
+use crate::network::service::Service;
+use crate::network::{CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
+use crate::options::{Options, Timing};
+use crate::projection::Projection;
+use crate::state_rows::{self, Located};
+use crate::status::{NodeStatus, NotReady, Readiness};
+use crate::storage::identity::DataDir;
+use crate::storage::log::{LogStore, LogUsage, PurgeFloor};
+use crate::storage::recover::{Catalog as CatalogOnDisk, LogBounds, Opened};
+use crate::storage::snapshot::Snapshots;
+use crate::storage::{self, sled};
+use crate::types::Raft;
+use crate::{formation, upkeep};
+
+/// Threads for Raft alone: one to lead, one for what blocks it. SDK traffic has its own.
+const WORKER_THREADS: usize = 2;
+
+/// Calls that one peer may have open on one connection. A healthy one has three.
+const PEER_STREAMS_MAX: u32 = 64;
+
+/// For handing leadership over when stopping; an election would take about as long.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// For what still runs after everything was told to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the parts of a member share.
+pub(crate) struct MemberState {
+    pub(crate) home: Home,
+    pub(crate) raft: Raft,
+    pub(crate) peers: Peers,
+    pub(crate) log: LogUsage,
+    pub(crate) files: SnapshotFiles,
+    pub(crate) alarm: Alarm,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) projection: Projection,
+    /// Taken away when the member has stopped: that unlocks the directory.
+    data_dir: Mutex<Option<DataDir>>,
+    initialized: AtomicBool,
+    /// Newest entry that was known to be committed at the start: SDKs were served it before.
+    committed_at_start: u64,
+    waiting_for: Mutex<Vec<u64>>,
+    stopping: AtomicBool,
+    software_version: String,
+}
+
+impl MemberState {
+    pub(crate) fn has_membership(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let members = metrics.borrow_watched().membership_config.membership().nodes().count();
+        members > 0
+    }
+
+    pub(crate) fn set_waiting_for(&self, founders: Vec<u64>) {
+        *lock(&self.waiting_for) = founders;
+    }
+
+    /// Says on disk that this node has promised something to others, so that it never again starts without its log.
+    /// Durable on return.
+    pub(crate) async fn mark_initialized(self: &Arc<Self>) -> Result<(), storage::Error> {
+        if self.initialized.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let state = self.clone();
+        let marked = tokio::task::spawn_blocking(move || match lock(&state.data_dir).as_mut() {
+            Some(data_dir) => data_dir.mark_initialized(),
+            None => Ok(()),
+        });
+        marked.await.unwrap_or(Ok(()))?;
+        self.initialized.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        let applied = self.catalog.view().revision;
+        Readiness::NotReady(if let Some(fatal) = self.alarm.rung() {
+            NotReady::Failed(fatal.to_string())
+        } else if self.is_stopping() {
+            NotReady::Stopping
+        } else if !self.has_membership() {
+            NotReady::NoMembership { waiting_for: lock(&self.waiting_for).clone() }
+        } else if applied < self.committed_at_start.max(1) {
+            NotReady::CatchingUp { applied, target: self.committed_at_start.max(1) }
+        } else {
+            return Readiness::Ready;
+        })
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        let readiness = self.readiness();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let view = self.catalog.view();
+        let (tally_index, tally) = view.tallied.unwrap_or((0, Tally::default()));
+        NodeStatus {
+            node_id: self.home.node_id,
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: view.revision,
+            fresh_as_of_ms: view.fresh_as_of_ms(),
+            readiness,
+            pid: std::process::id(),
+            tally,
+            tally_index,
+            software_version: self.software_version.clone(),
+        }
+    }
+}
+
+/// Unix milliseconds by this machine's clock.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What ends a member, and what says that it has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifeline {
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) stopped: watch::Receiver<bool>,
+}
+
+/// See [`crate::start`]. The member lives on a thread that owns its runtime, so that the caller's may be any.
+pub(crate) fn start(options: Options, listener: TcpListener) -> Result<Handle, StartError> {
+    let (started, wait) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name("raft".to_owned());
+    let spawned = thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKER_THREADS)
+            .thread_name("raft-worker")
+            .enable_all()
+            .build();
+        let runtime = match runtime.map_err(|source| machine("start the raft runtime", source)) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let (stopped, stopped_seen) = watch::channel(false);
+        let lifeline = Lifeline { stop: watch::Sender::new(false), stopped: stopped_seen };
+        runtime.block_on(live(options, listener, lifeline, started));
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        stopped.send_replace(true);
+    });
+    spawned.map_err(|source| machine("start the raft thread", source))?;
+    let gone = |_| machine("start raft", std::io::Error::other("its thread ended"));
+    wait.recv().map_err(gone)?
+}
+
+fn machine(what: &str, source: std::io::Error) -> StartError {
+    StartError::Machine { what: format!("cannot {what}"), source }
+}
+
+async fn live(
+    options: Options,
+    listener: TcpListener,
+    lifeline: Lifeline,
+    started: std::sync::mpsc::Sender<Result<Handle, StartError>>,
+) {
+    let mut stop = lifeline.stop.subscribe();
+    let founders = options.founders.clone();
+    let member = open(options).await.and_then(|state| Ok((state, incoming(listener)?)));
+    let (state, incoming) = match member {
+        Ok(member) => member,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let (close, closed) = oneshot::channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(state.clone(), incoming, closed));
+    tasks.spawn(formation::run(state.clone(), founders));
+    tasks.spawn(upkeep::tick(state.clone()));
+    tasks.spawn(upkeep::bound_the_log(state.clone()));
+    tasks.spawn(upkeep::watch_raft(state.clone()));
+    if started.send(Ok(Handle::new(state.clone(), lifeline))).is_err() {
+        return;
+    }
+    // A handle that is dropped everywhere without `stop` stops the member too.
+    let _ = stop.wait_for(|stop| *stop).await;
+    state.stopping.store(true, Ordering::Release);
+    hand_over(&state).await;
+    if let Err(error) = state.raft.shutdown().await {
+        tracing::warn!(%error, "raft did not end in order");
+    }
+    let _ = close.send(());
+    tasks.shutdown().await;
+    state.projection.close().await;
+    drop(lock(&state.data_dir).take());
+}
+
+/// Opens everything on disk, rebuilds what has to be, and starts Raft on it.
+async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
+    let Options { cluster_id, node_id, founders, data_dir, timing, software_version } = options;
+    let config = config(&cluster_id, timing)?;
+    let region = founders.get(&node_id).and_then(|founder| founder.region.parse().ok());
+    let region = region.ok_or_else(|| {
+        StartError::Timing(format!("node {node_id} is not among the founders, or its region is no name"))
+    })?;
+    let mut data_dir = DataDir::open(&data_dir, &cluster_id, node_id).map_err(refuse)?;
+    let dirs = data_dir.dirs();
+
+    let snapshots = Snapshots::open(&dirs.snapshots, &cluster_id).map_err(refuse)?;
+    let newest = snapshots.newest().map_err(refuse)?;
+    let files = SnapshotFiles::new(snapshots.clone(), newest, PurgeFloor::new());
+    let mut log = LogStore::open(&dirs.log, files.floor.clone()).map_err(refuse)?;
+    let usage = log.usage();
+    let committed = log.read_committed().await.map_err(|source| machine("read the log", source))?;
+    if usage.stats().last_index.is_some() {
+        data_dir.mark_initialized().map_err(refuse)?;
+    }
+
+    let bounds =
+        LogBounds { purged: usage.stats().first_index.checked_sub(1), last: usage.stats().last_index };
+    let disk = CatalogOnDisk::new(sled::Backend, &dirs.catalog);
+    let (store, stored) = match disk.open(&snapshots, bounds, state_rows::check).map_err(refuse)? {
+        Opened::Ready { store, state, rebuilt } => {
+            if let Some(why) = rebuilt {
+                tracing::warn!(why, "the catalog was rebuilt from a snapshot");
+            }
+            (store, state)
+        }
+        Opened::NeedsSnapshot { why } => {
+            return Err(StartError::Storage(format!(
+                "{why}, and no snapshot in {} reaches back to the log: move {} away and join the cluster again with a \
+                 new node id",
+                dirs.snapshots.display(),
+                data_dir.path().display()
+            )));
+        }
+    };
+    let located = Located::load(&stored).map_err(StartError::Storage)?;
+    let alarm = Alarm::new();
+    let projection = Projection::start(disk, store, alarm.clone());
+    let projection = projection.map_err(|source| machine("start the catalog thread", source))?;
+    let (state_machine, catalog) =
+        Machine::new(located, region, projection.clone(), files.clone()).map_err(refuse)?;
+
+    let home = Home { cluster_id, node_id, incarnation: data_dir.incarnation() };
+    let peers = Peers::new(home.clone());
+    let raft = Raft::new(node_id, config, peers.clone(), log, state_machine).await;
+    let raft = raft.map_err(|error| StartError::Storage(error.to_string()))?;
+    let initialized = AtomicBool::new(data_dir.initialized());
+    Ok(Arc::new(MemberState {
+        home,
+        raft,
+        peers,
+        log: usage,
+        files,
+        alarm,
+        catalog,
+        projection,
+        data_dir: Mutex::new(Some(data_dir)),
+        initialized,
+        committed_at_start: committed.map_or(0, |id| id.index),
+        waiting_for: Mutex::default(),
+        stopping: AtomicBool::new(false),
+        software_version,
+    }))
+}
+
+fn refuse(error: storage::Error) -> StartError {
+    let mut text = error.to_string();
+    // The system's own words are the most useful part of it.
+    if let Some(source) = std::error::Error::source(&error) {
+        text = format!("{text}: {source}");
+    }
+    StartError::Storage(text)
+}
+
+/// openraft, as section "Timers" of docs/adr/0001 argues.
+fn config(cluster_id: &str, timing: Timing) -> Result<Arc<Config>, StartError> {
+    let Timing { heartbeat_interval_ms, election_timeout_min_ms, election_timeout_max_ms } = timing;
+    let config = Config {
+        cluster_name: cluster_id.to_owned(),
+        heartbeat_interval: heartbeat_interval_ms,
+        election_timeout_min: election_timeout_min_ms,
+        election_timeout_max: election_timeout_max_ms,
+        // A node that cannot hear the leader must not depose it by campaigning.
+        enable_pre_vote: Some(true),
+        // A leader that lost its quorum stops holding back those who still have one. At least twice the maximum.
+        quorum_loss_probe_interval: Some(election_timeout_max_ms * 3),
+        // A restarted leader asks to be elected again: its state machine may be a little behind its log.
+        enable_leader_restore: Some(false),
+        // Both go by bytes, in `upkeep`; entries say nothing about size.
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // As long as the log is there it is sent; a snapshot only when it is not.
+        replication_lag_threshold: u64::MAX,
+        // Only passed through to our own transfer, which has its own deadline.
+        install_snapshot_timeout: 60_000,
+        ..Config::default()
+    };
+    Ok(Arc::new(config.validate().map_err(|error| StartError::Timing(error.to_string()))?))
+}
+
+fn incoming(listener: TcpListener) -> Result<TcpIncoming, StartError> {
+    listener.set_nonblocking(true).map_err(|source| machine("use the peer listener", source))?;
+    let listener = tokio::net::TcpListener::from_std(listener);
+    let listener = listener.map_err(|source| machine("use the peer listener", source))?;
+    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+}
+
+async fn serve(state: Arc<MemberState>, incoming: TcpIncoming, closed: oneshot::Receiver<()>) {
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(PEER_STREAMS_MAX)
+        .add_service(Service::guarded(state.clone()));
+    let ended = server.serve_with_incoming_shutdown(incoming, async {
+        let _ = closed.await;
+    });
+    if let Err(error) = ended.await {
+        state.alarm.ring(crate::error::Fatal::Raft(format!("the peer listener failed: {error}")));
+    }
+}
+
+/// Lets the voter with the longest log lead, if this node leads now, and waits until somebody does.
+async fn hand_over(state: &MemberState) {
+    let mine = state.home.node_id;
+    let successor = {
+        let metrics = state.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let matched = metrics.replication.iter().flatten();
+        matched
+            .filter(|(id, _)| **id != mine && voters.contains(id))
+            .max_by_key(|(_, log_id)| **log_id)
+            .map(|(id, _)| *id)
+    };
+    let Some(successor) = successor.filter(|_| state.leads()) else { return };
+    if let Err(error) = state.raft.trigger().transfer_leader(successor).await {
+        return tracing::warn!(%error, "leadership not handed over");
+    }
+    let wait = state.raft.wait(Some(HANDOVER_TIMEOUT));
+    let led_by_other = wait.metrics(
+        |metrics| metrics.current_leader.is_some_and(|leader| leader != mine),
+        "leadership handed over",
+    );
+    match led_by_other.await {
+        Ok(metrics) => tracing::info!(leader = metrics.current_leader, "leadership handed over"),
+        Err(error) => tracing::warn!(%error, successor, "leadership not handed over in time"),
+    }
+}

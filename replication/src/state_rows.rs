@@ -1,0 +1,74 @@
+//! Between the model's state and the rows that storage keeps without understanding them.
+
+use bytes::Bytes;
+use meridian_model::state::{State, Tally};
+use prost::Message as _;
+
+use crate::network::wire::Wire as _;
+use crate::storage::store::{Applied, Position, SmallState};
+use crate::types::{LeaderId, LogId, StoredMembership};
+
+/// Which reading of the rows this software writes; goes into snapshot files.
+pub(crate) const MODEL_VERSION: u32 = 1;
+
+/// A state with its place in the log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Located {
+    pub(crate) state: State,
+    pub(crate) last: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+impl Located {
+    /// What storage writes beside the rows. `None` before the first entry.
+    pub(crate) fn applied(&self) -> Option<Applied> {
+        let tally = self.state.tally();
+        Some(Applied {
+            position: position(self.last.as_ref()?),
+            membership: encode_membership(&self.membership),
+            digest: tally.digest,
+            rows: tally.rows,
+        })
+    }
+
+    /// The state that these rows are, if they are whole.
+    pub(crate) fn load(stored: &SmallState) -> Result<Self, String> {
+        let state = State::from_rows(stored.rows.iter().map(|(key, row)| (key, row)))
+            .map_err(|error| error.to_string())?;
+        let Some(applied) = &stored.applied else { return Ok(Self { state, ..Self::default() }) };
+        let tally = Tally { digest: applied.digest, rows: applied.rows };
+        Ok(Self {
+            state: state.expect_tally(tally).map_err(|error| error.to_string())?,
+            last: Some(log_id(applied.position)),
+            membership: decode_membership(&applied.membership)?,
+        })
+    }
+}
+
+/// Whether rows are whole and their documents are there, for storage to ask when it opens a catalog.
+pub(crate) fn check(stored: &SmallState) -> Result<(), String> {
+    let located = Located::load(stored)?;
+    let listed = stored.documents.iter().map(|(digest, _)| *digest);
+    if located.state.documents().map(|digest| digest.0).eq(listed) {
+        Ok(())
+    } else {
+        Err("the documents are not the ones that its releases name".to_owned())
+    }
+}
+
+pub(crate) fn position(id: &LogId) -> Position {
+    Position { term: id.leader_id.term, leader: id.leader_id.node_id, index: id.index }
+}
+
+pub(crate) fn log_id(position: Position) -> LogId {
+    LogId { leader_id: LeaderId { term: position.term, node_id: position.leader }, index: position.index }
+}
+
+pub(crate) fn encode_membership(membership: &StoredMembership) -> Bytes {
+    membership.clone().into_message().encode_to_vec().into()
+}
+
+pub(crate) fn decode_membership(bytes: &Bytes) -> Result<StoredMembership, String> {
+    let message = meridian_proto::raft::StoredMembership::decode(bytes.clone()).map_err(|e| e.to_string())?;
+    StoredMembership::from_message(message).map_err(|error| error.to_string())
+}

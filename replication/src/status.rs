@@ -1,0 +1,138 @@
+//! What a node says about itself.
+
+use meridian_model::state::Tally;
+use meridian_proto::raft as proto;
+
+use crate::membership::Member;
+use crate::network::wire::{Malformed, Wire};
+
+/// One node's view of itself, at one instant.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node_id: u64,
+    /// Raft term.
+    pub term: u64,
+    /// Whom it follows, itself included.
+    pub leader: Option<u64>,
+    /// Newest entry of its log.
+    pub last_index: u64,
+    /// Newest entry it applied.
+    pub applied_index: u64,
+    /// Unix milliseconds: it holds everything committed up to here.
+    pub fresh_as_of_ms: u64,
+    /// Whether SDKs may be sent here.
+    pub readiness: Readiness,
+    /// Its process.
+    pub pid: u32,
+    /// Tally of its state at `tally_index`, the newest tick it applied: equal index, equal tally.
+    pub tally: Tally,
+    /// See `tally`.
+    pub tally_index: u64,
+    /// What it runs.
+    pub software_version: String,
+}
+
+/// One node as another one sees it.
+#[derive(Clone, Debug)]
+pub struct NodeReport {
+    /// Its id.
+    pub node_id: u64,
+    /// What the membership says of it.
+    pub member: Member,
+    /// Whether it has a vote.
+    pub voter: bool,
+    /// What it answered, or why it did not.
+    pub status: Result<NodeStatus, String>,
+}
+
+/// Whether this node may serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It holds data and has applied what it knew to be committed when it started.
+    Ready,
+    /// Why not.
+    NotReady(NotReady),
+}
+
+/// Why a node may not serve.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// No cluster was formed yet, or this node has not heard from it.
+    #[error("no membership yet: waiting for the founding voters {waiting_for:?}")]
+    NoMembership {
+        /// Founders that have not answered.
+        waiting_for: Vec<u64>,
+    },
+    /// It knew more to be committed than it has applied.
+    #[error("catching up: applied {applied} of {target}")]
+    CatchingUp {
+        /// Newest entry applied.
+        applied: u64,
+        /// What it knew to be committed when it started.
+        target: u64,
+    },
+    /// It is stopping.
+    #[error("stopping")]
+    Stopping,
+    /// It failed.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// What another node said of itself.
+    #[error("{0}")]
+    Reported(String),
+}
+
+impl Readiness {
+    /// Whether it is [`Readiness::Ready`].
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
+}
+
+impl Wire for NodeStatus {
+    type Message = proto::StatusResponse;
+
+    fn into_message(self) -> Self::Message {
+        let problem = match &self.readiness {
+            Readiness::Ready => String::new(),
+            Readiness::NotReady(why) => why.to_string(),
+        };
+        proto::StatusResponse {
+            node_id: self.node_id,
+            term: self.term,
+            leader: self.leader.unwrap_or(0),
+            last_index: self.last_index,
+            applied_index: self.applied_index,
+            fresh_as_of_ms: self.fresh_as_of_ms,
+            ready: self.readiness.is_ready(),
+            problem,
+            pid: self.pid,
+            state_digest: self.tally.digest.to_vec().into(),
+            state_rows: self.tally.rows,
+            state_index: self.tally_index,
+            software_version: self.software_version,
+        }
+    }
+
+    fn from_message(message: Self::Message) -> Result<Self, Malformed> {
+        let digest = message.state_digest.as_ref().try_into();
+        let digest = digest.map_err(|_| Malformed::new("StatusResponse.state_digest", "has not 32 bytes"))?;
+        Ok(Self {
+            node_id: message.node_id,
+            term: message.term,
+            leader: Some(message.leader).filter(|id| *id > 0),
+            last_index: message.last_index,
+            applied_index: message.applied_index,
+            fresh_as_of_ms: message.fresh_as_of_ms,
+            readiness: match message.ready {
+                true => Readiness::Ready,
+                false => Readiness::NotReady(NotReady::Reported(message.problem)),
+            },
+            pid: message.pid,
+            tally: Tally { digest, rows: message.state_rows },
+            tally_index: message.state_index,
+            software_version: message.software_version,
+        })
+    }
+}

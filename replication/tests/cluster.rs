@@ -1,0 +1,304 @@
+//! Members in one process, over real sockets and real disks.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use meridian_model::{Document, EnvironmentRef, Format, Mutation, Outcome, RequestId};
+use meridian_replication::{Founder, Handle, Options, ProposeError, StartError, Timing, start};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Founders with their disks and addresses; any of them may be down.
+struct Cluster {
+    disks: Vec<TempDir>,
+    founders: BTreeMap<u64, Founder>,
+    up: BTreeMap<u64, Handle>,
+}
+
+impl Cluster {
+    fn new(size: u64) -> Self {
+        let regions = ["us-east", "eu-west", "ap-south"];
+        // Bound and let go: the nodes need each other's addresses before they start.
+        let free: Vec<_> = (0..size).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let founders = (1..=size).zip(&free).map(|(id, listener)| {
+            let founder = Founder {
+                region: regions[(id as usize - 1) % regions.len()].to_owned(),
+                zone: "a".to_owned(),
+                peer_address: listener.local_addr().unwrap().to_string(),
+                grpc_address: format!("grpc-of-{id}"),
+            };
+            (id, founder)
+        });
+        let founders = founders.collect();
+        let disks = (0..size).map(|_| TempDir::new().unwrap()).collect();
+        Self { disks, founders, up: BTreeMap::new() }
+    }
+
+    fn disk(&self, id: u64) -> &Path {
+        self.disks[id as usize - 1].path()
+    }
+
+    fn options(&self, id: u64) -> Options {
+        Options {
+            cluster_id: "test".to_owned(),
+            node_id: id,
+            founders: self.founders.clone(),
+            data_dir: self.disk(id).to_owned(),
+            // Tests share two cores with each other.
+            timing: Timing {
+                heartbeat_interval_ms: 100,
+                election_timeout_min_ms: 600,
+                election_timeout_max_ms: 900,
+            },
+            software_version: "test".to_owned(),
+        }
+    }
+
+    async fn start(&mut self, id: u64) {
+        let address = self.founders[&id].peer_address.clone();
+        let listener = eventually("its port is free", async || TcpListener::bind(&address).ok()).await;
+        self.up.insert(id, start(self.options(id), listener).unwrap());
+    }
+
+    async fn started(size: u64) -> Self {
+        let mut cluster = Self::new(size);
+        for id in 1..=size {
+            cluster.start(id).await;
+        }
+        cluster
+    }
+
+    async fn stop(&mut self, id: u64) {
+        self.up.remove(&id).unwrap().stop().await;
+    }
+
+    /// Proposes at whoever leads, as a client would: the same id until there is an outcome.
+    async fn propose(&self, mutation: Mutation) -> (u64, Outcome) {
+        let id = RequestId(Uuid::new_v4().into_bytes());
+        eventually("a leader decides", async || {
+            for handle in self.up.values() {
+                let proposed =
+                    handle.propose(id, "test".into(), mutation.clone(), Duration::from_secs(5)).await;
+                if let Ok(committed) = proposed {
+                    return Some((committed.revision, committed.outcome));
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    async fn publish(&self, at: &EnvironmentRef, text: &str) -> u64 {
+        let document = Document::seal(Format::Json, text.to_owned().into());
+        let (revision, outcome) = self.propose(publish(at, document)).await;
+        assert!(matches!(outcome, Outcome::Published { .. }), "{outcome:?}");
+        revision
+    }
+
+    async fn create(&self, at: &EnvironmentRef) {
+        self.propose(Mutation::CreateProject { project: at.project.clone() }).await;
+        self.propose(Mutation::CreateEnvironment { environment: at.clone() }).await;
+    }
+
+    /// Waits until a node serves this text.
+    async fn served(&self, id: u64, at: &EnvironmentRef, text: &str) {
+        eventually(&format!("node {id} serves {text}"), async || {
+            let view = self.up[&id].catalog().view();
+            let served = view.served(at)?;
+            (served.document.open().unwrap() == text.as_bytes()).then_some(())
+        })
+        .await;
+    }
+
+    async fn leader(&self) -> u64 {
+        eventually("somebody leads", async || {
+            let leaders: Vec<_> = self.up.values().map(|handle| handle.status().leader).collect();
+            leaders[0]
+                .filter(|leader| leaders.iter().all(|l| *l == Some(*leader)) && self.up.contains_key(leader))
+        })
+        .await
+    }
+
+    /// I3: equal index, equal tally.
+    async fn agree(&self) {
+        eventually("all nodes have the same tally at the same index", async || {
+            let statuses: Vec<_> = self.up.values().map(Handle::status).collect();
+            let first = &statuses[0];
+            let same_index = statuses.iter().all(|status| status.tally_index == first.tally_index);
+            (same_index && first.tally_index > 0).then(|| {
+                assert!(statuses.iter().all(|status| status.tally == first.tally), "{statuses:#?}");
+            })
+        })
+        .await;
+    }
+}
+
+fn publish(at: &EnvironmentRef, document: Document) -> Mutation {
+    Mutation::Publish { environment: at.clone(), document, expect_version: None, message: String::new() }
+}
+
+fn web() -> EnvironmentRef {
+    EnvironmentRef::parse("web", "prod").unwrap()
+}
+
+async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_agree_and_survive_the_leader() {
+    let mut cluster = Cluster::started(3).await;
+    let at = web();
+    cluster.create(&at).await;
+    let mut ear = cluster.up[&3].catalog().subscribe(&at);
+    cluster.publish(&at, "1").await;
+    tokio::time::timeout(DEADLINE, ear.changed()).await.unwrap();
+    for id in 1..=3 {
+        cluster.served(id, &at, "1").await;
+        assert!(cluster.up[&id].readiness().is_ready());
+    }
+    let leader = cluster.leader().await;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    let refused = cluster.up[&follower]
+        .propose(
+            RequestId([1; 16]),
+            String::new(),
+            publish(&at, Document::seal(Format::Json, "x".into())),
+            DEADLINE,
+        )
+        .await;
+    let Err(ProposeError::NotLeader { leader: Some(hint) }) = refused else { panic!("{refused:?}") };
+    assert_eq!((hint.node_id, hint.grpc_address), (leader, format!("grpc-of-{leader}")));
+
+    cluster.stop(leader).await;
+    cluster.publish(&at, "2").await;
+    cluster.served(follower, &at, "2").await;
+    cluster.start(leader).await;
+    cluster.served(leader, &at, "2").await;
+    cluster.agree().await;
+    let reports = cluster.up[&leader].cluster().await;
+    assert_eq!(reports.len(), 3);
+    assert!(reports.iter().all(|report| report.voter && report.status.is_ok()), "{reports:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_node_serves_from_its_disk() {
+    let mut cluster = Cluster::started(3).await;
+    let at = web();
+    cluster.create(&at).await;
+    let revision = cluster.publish(&at, "kept").await;
+    for id in 1..=3 {
+        cluster.served(id, &at, "kept").await;
+    }
+    for id in 1..=3 {
+        cluster.stop(id).await;
+    }
+    cluster.start(2).await;
+    let view = cluster.up[&2].catalog().view();
+    assert!(view.revision >= revision, "{} < {revision}", view.revision);
+    assert_eq!(view.served(&at).unwrap().document.open().unwrap(), "kept");
+    eventually("it is ready without the others", async || {
+        cluster.up[&2].readiness().is_ready().then_some(())
+    })
+    .await;
+    let lone = cluster.up[&2]
+        .propose(RequestId([9; 16]), String::new(), Mutation::Tick, Duration::from_secs(1))
+        .await;
+    assert!(lone.is_err(), "no quorum, no decision: {lone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_releases_and_rollbacks_come_from_the_disk() {
+    let cluster = Cluster::started(1).await;
+    let at = web();
+    cluster.create(&at).await;
+    for n in 1..=5 {
+        cluster.publish(&at, &n.to_string()).await;
+    }
+    let handle = &cluster.up[&1];
+    let view = handle.catalog().view();
+    let second = view.directory.release(&at, 2).unwrap().clone();
+    assert_eq!(handle.document(&second).await.unwrap().unwrap().open().unwrap(), "2");
+    let rollback = Mutation::Rollback {
+        environment: at.clone(),
+        to_version: 2,
+        expect_version: Some(5),
+        message: String::new(),
+    };
+    let (_, outcome) = cluster.propose(rollback).await;
+    assert!(matches!(outcome, Outcome::Published { version: 6, .. }), "{outcome:?}");
+    cluster.served(1, &at, "2").await;
+}
+
+/// A node that was away for longer than the log is kept gets a snapshot, and ends with the same state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_too_much_gets_a_snapshot() {
+    let mut cluster = Cluster::started(3).await;
+    let at = web();
+    cluster.create(&at).await;
+    cluster.publish(&at, "before").await;
+    cluster.served(3, &at, "before").await;
+    cluster.stop(3).await;
+    // Incompressible, so that the log really grows past what is kept behind a snapshot.
+    let mut seed = 1u64;
+    let mut noise = move || {
+        let bytes = (0..4_000_000 / 8).flat_map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed ^ (seed >> 29)).to_le_bytes()
+        });
+        Document::seal(Format::Json, bytes.collect::<Vec<u8>>().into())
+    };
+    for _ in 0..45 {
+        cluster.propose(publish(&at, noise())).await;
+    }
+    let purged = eventually("the log is purged", async || {
+        let snapshots = std::fs::read_dir(cluster.disk(1).join("group-1/snapshots")).unwrap().count();
+        let log: u64 = std::fs::read_dir(cluster.disk(1).join("group-1/log"))
+            .unwrap()
+            .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()))
+            .sum();
+        (snapshots > 0 && log < 170_000_000).then_some(log)
+    })
+    .await;
+    cluster.publish(&at, "after").await;
+    cluster.start(3).await;
+    cluster.served(3, &at, "after").await;
+    cluster.agree().await;
+    assert!(purged > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_or_foreign_node_is_refused() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.create(&web()).await;
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+
+    let twice = start(cluster.options(1), listener());
+    assert!(matches!(&twice, Err(StartError::Storage(why)) if why.contains("in use")), "{twice:?}");
+
+    cluster.stop(3).await;
+    let other_cluster = start(Options { cluster_id: "other".to_owned(), ..cluster.options(3) }, listener());
+    assert!(
+        matches!(&other_cluster, Err(StartError::Storage(why)) if why.contains("test")),
+        "{other_cluster:?}"
+    );
+
+    cluster.disks[2] = TempDir::new().unwrap();
+    cluster.start(3).await;
+    let fatal = tokio::time::timeout(DEADLINE, cluster.up[&3].failed()).await.unwrap();
+    assert!(fatal.to_string().contains("wiped"), "{fatal}");
+    assert!(!cluster.up[&3].readiness().is_ready());
+    cluster.publish(&web(), "1").await;
+}

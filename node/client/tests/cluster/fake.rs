@@ -1,0 +1,256 @@
+//! A node that does as told. It speaks the real contracts on a real socket and remembers what it was asked.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meridian_client::{Client, Endpoint, Options};
+use meridian_proto::admin::admin_service_server::{AdminService, AdminServiceServer};
+use meridian_proto::admin::*;
+use meridian_proto::config::config_service_server::{ConfigService, ConfigServiceServer};
+use meridian_proto::config::*;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status};
+
+/// What a node does with a unary call.
+#[derive(Clone)]
+pub(crate) enum Act {
+    /// Answers; a publish is version 1.
+    Serve,
+    /// Says that it does not lead, and who does.
+    Follow(Option<String>),
+    /// Never answers.
+    Hang,
+    /// Answers with this status.
+    Say(Status),
+}
+
+/// What a node was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) call: &'static str,
+    pub(crate) request_id: String,
+    pub(crate) authorization: Option<String>,
+}
+
+/// What is pushed at watchers; an error ends the stream.
+pub(crate) type Push = Result<WatchConfigResponse, Status>;
+
+pub(crate) struct Node {
+    pub(crate) endpoint: Endpoint,
+    state: Arc<State>,
+    /// Its own, so that stopping it drops every socket at once, as the death of a process does.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+struct State {
+    act: Mutex<Act>,
+    asked: Mutex<Vec<Asked>>,
+    since: Mutex<Vec<u64>>,
+    connections: AtomicUsize,
+    /// One stream's worth of messages per connection of a watcher, in order.
+    streams: Mutex<Vec<mpsc::Receiver<Push>>>,
+}
+
+impl Node {
+    pub(crate) async fn start(act: Act) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (listener, address) = runtime.spawn(listen()).await.unwrap();
+        let state = Arc::new(State {
+            act: Mutex::new(act),
+            asked: Mutex::default(),
+            since: Mutex::default(),
+            connections: AtomicUsize::default(),
+            streams: Mutex::default(),
+        });
+        let counting = state.clone();
+        let incoming = TcpListenerStream::new(listener).map(move |socket| {
+            counting.connections.fetch_add(1, Ordering::Relaxed);
+            socket
+        });
+        let server = tonic::transport::Server::builder()
+            .add_service(AdminServiceServer::from_arc(state.clone()))
+            .add_service(ConfigServiceServer::from_arc(state.clone()))
+            .serve_with_incoming(incoming);
+        runtime.spawn(async { server.await.unwrap() });
+        Self { endpoint: address.into(), state, runtime: Some(runtime) }
+    }
+
+    pub(crate) fn will(&self, act: Act) {
+        *self.state.act.lock().unwrap() = act;
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.state.asked.lock().unwrap().clone()
+    }
+
+    /// How often it was connected to.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// The versions with which watches began.
+    pub(crate) fn since(&self) -> Vec<u64> {
+        self.state.since.lock().unwrap().clone()
+    }
+
+    /// Serves the next watch from what is sent here; dropping the sender ends the stream.
+    pub(crate) fn next_stream(&self) -> mpsc::Sender<Push> {
+        let (sender, receiver) = mpsc::channel(16);
+        self.state.streams.lock().unwrap().push(receiver);
+        sender
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// An address at which nobody listens.
+pub(crate) async fn nobody() -> Endpoint {
+    listen().await.1.into()
+}
+
+/// A node that takes a request and drops the connection, as one that is killed does.
+pub(crate) async fn dying() -> Endpoint {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            // The preface of HTTP/2 and more: at least the beginning of a request has arrived.
+            let mut taken = 0;
+            while taken < 200 {
+                match socket.read(&mut [0; 1024]).await {
+                    Ok(1..) => taken += 100,
+                    _ => break,
+                }
+            }
+        }
+    });
+    address.into()
+}
+
+/// A client with little patience.
+pub(crate) fn client(endpoints: impl IntoIterator<Item = Endpoint>) -> Client {
+    Client::new(Options {
+        token: Some("operator-token".into()),
+        deadline: Duration::from_millis(1_500),
+        attempt_timeout: Duration::from_millis(300),
+        ..Options::new(endpoints)
+    })
+    .unwrap()
+}
+
+pub(crate) fn release(version: u64) -> Release {
+    Release { version, digest: format!("digest-{version}"), ..Release::default() }
+}
+
+pub(crate) fn pushed(version: u64) -> Push {
+    let document = format!("document {version}").into();
+    Ok(WatchConfigResponse { release: Some(release(version)), document, ..WatchConfigResponse::default() })
+}
+
+impl State {
+    async fn act<M>(
+        &self,
+        call: &'static str,
+        request: &Request<M>,
+        request_id: String,
+    ) -> Result<(), Status> {
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
+        self.asked.lock().unwrap().push(Asked { call, request_id, authorization });
+        let act = self.act.lock().unwrap().clone();
+        match act {
+            Act::Serve => Ok(()),
+            Act::Hang => std::future::pending().await,
+            Act::Say(status) => Err(status),
+            Act::Follow(leader) => {
+                let mut status = Status::unavailable("this node does not lead");
+                if let Some(leader) = leader {
+                    status.metadata_mut().insert("meridian-leader", leader.parse().unwrap());
+                }
+                Err(status)
+            }
+        }
+    }
+}
+
+/// The admin service, each call with its answer; `id` names where the message holds its request id.
+macro_rules! admin_service {
+    ($($name:ident($request:ty $(, id $id:ident)?) -> $answer:ty = $make:expr;)*) => {
+        #[tonic::async_trait]
+        impl AdminService for State {
+            $(async fn $name(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
+                let id = String::new() $(+ &request.get_ref().$id)?;
+                self.act(stringify!($name), &request, id).await?;
+                Ok(Response::new($make))
+            })*
+        }
+    };
+}
+
+admin_service! {
+    create_project(CreateProjectRequest, id request_id) -> CreateProjectResponse =
+        CreateProjectResponse { project: Some(Project::default()) };
+    list_projects(ListProjectsRequest) -> ListProjectsResponse =
+        ListProjectsResponse { projects: vec![Project::default()] };
+    create_environment(CreateEnvironmentRequest, id request_id) -> CreateEnvironmentResponse = Default::default();
+    create_key(CreateKeyRequest, id request_id) -> CreateKeyResponse =
+        CreateKeyResponse { key: Some(SdkKey::default()) };
+    list_keys(ListKeysRequest) -> ListKeysResponse = Default::default();
+    revoke_key(RevokeKeyRequest, id request_id) -> RevokeKeyResponse = Default::default();
+    publish(PublishRequest, id request_id) -> PublishResponse =
+        PublishResponse { release: Some(release(1)), ..Default::default() };
+    list_releases(ListReleasesRequest) -> ListReleasesResponse = Default::default();
+    get_release(GetReleaseRequest) -> GetReleaseResponse = Default::default();
+    rollback(RollbackRequest, id request_id) -> RollbackResponse = Default::default();
+    cluster_status(ClusterStatusRequest) -> ClusterStatusResponse = Default::default();
+}
+
+#[tonic::async_trait]
+impl ConfigService for State {
+    async fn get_config(
+        &self,
+        request: Request<GetConfigRequest>,
+    ) -> Result<Response<GetConfigResponse>, Status> {
+        self.act("get_config", &request, String::new()).await?;
+        // Larger than the 4 MB at which gRPC libraries stop by default.
+        let document = vec![b'x'; 5 << 20].into();
+        Ok(Response::new(GetConfigResponse { release: Some(release(1)), document, ..Default::default() }))
+    }
+
+    type WatchConfigStream = ReceiverStream<Push>;
+
+    async fn watch_config(
+        &self,
+        request: Request<WatchConfigRequest>,
+    ) -> Result<Response<Self::WatchConfigStream>, Status> {
+        self.act("watch_config", &request, String::new()).await?;
+        self.since.lock().unwrap().push(request.get_ref().since_version);
+        let mut streams = self.streams.lock().unwrap();
+        if streams.is_empty() {
+            return Err(Status::unavailable("no stream is scripted"));
+        }
+        Ok(Response::new(ReceiverStream::new(streams.remove(0))))
+    }
+}

@@ -302,3 +302,27 @@ async fn a_wiped_or_foreign_node_is_refused() {
     assert!(!cluster.up[&3].readiness().is_ready());
     cluster.publish(&web(), "1").await;
 }
+
+/// A peer that is gone costs a dial now and then, not a processor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_peer_is_dialled_with_patience() {
+    let mut cluster = Cluster::started(3).await;
+    let at = web();
+    cluster.create(&at).await;
+    let leader = cluster.leader().await;
+    let dead = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.stop(dead).await;
+    let address = &cluster.founders[&dead].peer_address;
+    let stand_in = eventually("its port is free", async || TcpListener::bind(address).ok()).await;
+    stand_in.set_nonblocking(true).unwrap();
+    let mut dials = 0;
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        // Accepted and dropped: as good as refused.
+        dials += stand_in.incoming().take_while(Result::is_ok).count();
+        cluster.publish(&at, &dials.to_string()).await;
+    }
+    // Three connections of the leader's and one of the other follower's, each dialled once or twice a second; a
+    // heartbeat dials at its interval.
+    assert!((1..150).contains(&dials), "{dials} dials in four seconds");
+}

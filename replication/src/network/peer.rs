@@ -168,9 +168,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         let mut client = self.link.append.clone();
         Box::pin(async move {
+            let mut requests = requests;
+            // openraft waits out its back-off inside this stream. A call to a dead peer fails before it reads its
+            // requests, so one must be taken before the call, or nothing slows the next attempt down.
+            let Some(first) = requests.next().await else {
+                return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
+            };
             let deadlines = Deadlines::default();
             let sent = deadlines.clone();
-            let requests = requests.map(move |request| {
+            let requests = stream::once(std::future::ready(first)).chain(requests).map(move |request| {
                 let message = request.into_message();
                 sent.push(message.encoded_len() as u64);
                 message

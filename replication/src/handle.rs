@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::Catalog;
 use crate::error::{Fatal, Leader, ProposeError, ReadError};
-use crate::member::{Lifeline, MemberState, now_ms};
+use crate::member::{Lifeline, MemberState, hand_over, now_ms};
 use crate::membership::Member;
 use crate::metrics::StorageMetrics;
 use crate::network::wire::Wire as _;
@@ -200,10 +200,9 @@ impl Handle {
         }
     }
 
-    /// Numbers about this node's disk. `None` while it cannot be asked.
-    pub async fn storage(&self) -> Option<StorageMetrics> {
-        let projection = self.state.projection.clone();
-        let catalog = tokio::task::spawn_blocking(move || projection.stats()).await.ok()?.ok()?;
+    /// Numbers about this node's disk, whose directories it walks: a few system calls. `None` while it cannot be asked.
+    pub fn storage(&self) -> Option<StorageMetrics> {
+        let catalog = self.state.projection.stats().ok()?;
         let log = self.state.log.stats();
         let entries = log.last_index.map_or(0, |last| (last + 1).saturating_sub(log.first_index));
         Some(StorageMetrics {
@@ -222,6 +221,12 @@ impl Handle {
     /// Waits until this node cannot go on. The daemon must stop then.
     pub async fn failed(&self) -> Fatal {
         self.state.alarm.wait().await
+    }
+
+    /// Lets another voter lead, if this node does: writers hear of it and go there, and this node may finish what it has
+    /// begun. Bounded by about a second; tells in the log whether it worked.
+    pub async fn hand_over(&self) {
+        hand_over(&self.state).await;
     }
 
     /// Hands leadership over if this node leads, stops Raft, and makes the catalog durable. After it returns the data

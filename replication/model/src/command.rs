@@ -1,7 +1,7 @@
 //! What can be asked of the state. Everything a decision needs is in the command or in the state.
 
 use crate::document::Document;
-use crate::ids::{EnvironmentRef, KeyHash, Name, RequestId, Version};
+use crate::ids::{EnvironmentRef, KeyHash, KeyId, Name, RequestId, Version};
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Mutation {
     /// The key stops working.
     RevokeKey {
         /// Which one.
-        hash: KeyHash,
+        id: KeyId,
     },
     /// A new release, served in every region.
     Publish {

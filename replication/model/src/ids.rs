@@ -127,15 +127,53 @@ impl KeyHash {
         Self(Sha256::digest(secret).into())
     }
 
-    /// What operators call the key: the first 16 hex digits of its hash.
-    pub fn id(&self) -> String {
-        hex::encode(&self.0[..8])
+    /// What operators call the key.
+    pub fn id(&self) -> KeyId {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        KeyId([a, b, c, d, e, f, g, h])
     }
 }
 
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.id())
+        write!(f, "{}", self.id())
+    }
+}
+
+/// What operators call an SDK key: the first 8 bytes of its hash, as 16 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; 8]);
+
+/// The text is no key id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a key's id: give the 16 hex digits that listing the keys shows")]
+pub struct KeyIdError(String);
+
+impl KeyId {
+    /// The range of hashes that have this id.
+    pub(crate) fn hashes(self) -> std::ops::RangeInclusive<KeyHash> {
+        let [mut low, mut high] = [KeyHash([0; 32]), KeyHash([0xff; 32])];
+        low.0[..8].copy_from_slice(&self.0);
+        high.0[..8].copy_from_slice(&self.0);
+        low..=high
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        let mut id = [0; 8];
+        match hex::decode_to_slice(text, &mut id) {
+            Ok(()) => Ok(Self(id)),
+            Err(_) => Err(KeyIdError(beginning_of(text))),
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -161,6 +199,17 @@ mod tests {
         }
         for bad in ["", "-a", ".a", "A", "a b", "a/b", "a\0", "ä", &"x".repeat(65)] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn key_ids_are_the_start_of_the_hash() {
+        let hash = KeyHash::of("secret-aaaaaaaaaaaa");
+        assert_eq!(hash.id().to_string().parse(), Ok(hash.id()));
+        assert!(hash.id().hashes().contains(&hash));
+        assert!(!KeyId([0; 8]).hashes().contains(&hash));
+        for bad in ["", "0123", "0123456789abcdeg", "0123456789abcdef0"] {
+            assert!(bad.parse::<KeyId>().is_err(), "{bad:?}");
         }
     }
 

@@ -33,7 +33,7 @@ pub mod wire;
 pub use command::{Command, Mutation};
 pub use credential::SdkKey;
 pub use document::{Document, Format};
-pub use ids::{Digest, EnvironmentRef, KeyHash, Name, RequestId, Version};
+pub use ids::{Digest, EnvironmentRef, KeyHash, KeyId, Name, RequestId, Version};
 pub use outcome::{Outcome, Refusal};
 pub use project::{Environment, Project};
 pub use release::Release;

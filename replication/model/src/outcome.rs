@@ -38,6 +38,9 @@ pub enum Refusal {
         /// Which one.
         version: Version,
     },
+    /// There is nothing to go back to.
+    #[error("{0} has no earlier version to go back to")]
+    NoEarlierVersion(String),
     /// The name or key is taken.
     #[error("{0} exists already")]
     Exists(String),

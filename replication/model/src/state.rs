@@ -128,7 +128,7 @@ impl State {
             }
             Mutation::CreateKey { environment, hash, prefix, label } => {
                 let mut owner = self.require(&environment)?;
-                if self.directory.key(&hash).is_some() {
+                if self.directory.key_by_id(hash.id()).is_some() {
                     return Err(Refusal::Exists(format!("key {}", hash.id())));
                 }
                 within(owner.key_count as usize, limits::KEYS_PER_ENVIRONMENT, "keys in one environment")?;
@@ -139,11 +139,11 @@ impl State {
                 self.put_key(key, changes);
                 Ok(Outcome::Done)
             }
-            Mutation::RevokeKey { hash } => {
-                let Some(key) = self.directory.key(&hash) else {
-                    return Err(Refusal::UnknownKey(hash.id()));
+            Mutation::RevokeKey { id } => {
+                let Some(key) = self.directory.key_by_id(id) else {
+                    return Err(Refusal::UnknownKey(id.to_string()));
                 };
-                let environment = key.environment.clone();
+                let (hash, environment) = (key.hash, key.environment.clone());
                 let mut owner = self.require(&environment)?;
                 owner.key_count = owner.key_count.saturating_sub(1);
                 self.remove_key(&hash, changes);
@@ -171,7 +171,11 @@ impl State {
             Mutation::Rollback { environment, to_version, expect_version, message } => {
                 let head = self.require(&environment)?;
                 expect(&environment, &head, expect_version)?;
-                let to_version = if to_version == 0 { head.head.saturating_sub(1) } else { to_version };
+                let to_version = match (to_version, head.head) {
+                    (0, 0 | 1) => return Err(Refusal::NoEarlierVersion(environment.to_string())),
+                    (0, newest) => newest - 1,
+                    (chosen, _) => chosen,
+                };
                 let old = self.require_version(&environment, to_version)?;
                 let draft = Draft {
                     digest: old.digest,

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::command::{Command, Mutation};
 use crate::credential::SdkKey;
 use crate::document::{Document, Encoding, Format};
-use crate::ids::{Digest, EnvironmentRef, KeyHash, Name, NameError, RequestId, Version};
+use crate::ids::{Digest, EnvironmentRef, KeyHash, KeyId, Name, NameError, RequestId, Version};
 use crate::outcome::{Outcome, Refusal};
 use crate::project::{Environment, Project, ServedPointer};
 use crate::release::Release;
@@ -92,9 +92,7 @@ fn mutation_to_proto(mutation: &Mutation) -> pb::command::Mutation {
             prefix: prefix.clone(),
             label: label.clone(),
         }),
-        Mutation::RevokeKey { hash } => {
-            To::RevokeKey(pb::RevokeKey { hash: Bytes::copy_from_slice(&hash.0) })
-        }
+        Mutation::RevokeKey { id } => To::RevokeKey(pb::RevokeKey { id: Bytes::copy_from_slice(&id.0) }),
         Mutation::Publish { document, expect_version, message, .. } => To::Publish(pb::Publish {
             project,
             environment,
@@ -132,7 +130,7 @@ fn mutation_from_proto(mutation: pb::command::Mutation) -> Result<Mutation, Malf
             prefix: m.prefix,
             label: m.label,
         },
-        From::RevokeKey(m) => Mutation::RevokeKey { hash: KeyHash(array(&m.hash, "hash")?) },
+        From::RevokeKey(m) => Mutation::RevokeKey { id: KeyId(array(&m.id, "id")?) },
         From::Publish(m) => Mutation::Publish {
             environment: EnvironmentRef::parse(&m.project, &m.environment)?,
             document: document_from_proto(m.document.ok_or(Malformed::Field("document"))?)?,
@@ -361,6 +359,7 @@ fn refusal_to_proto(refusal: &Refusal) -> pb::Refused {
         }
         Refusal::LimitReached { what, limit } => refused(7, what, *limit, 0),
         Refusal::RequestIdReused => refused(8, "", 0, 0),
+        Refusal::NoEarlierVersion(name) => refused(9, name, 0, 0),
     }
 }
 
@@ -375,6 +374,7 @@ fn refusal_from_proto(refused: pb::Refused) -> Result<Refusal, Malformed> {
         6 => Refusal::VersionConflict { environment: subject, current: number, expected },
         7 => Refusal::LimitReached { what: subject, limit: number },
         8 => Refusal::RequestIdReused,
+        9 => Refusal::NoEarlierVersion(subject),
         _ => return Err(Malformed::Field("reason")),
     })
 }

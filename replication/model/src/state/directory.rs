@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use crate::credential::SdkKey;
-use crate::ids::{EnvironmentRef, KeyHash, Name, Version};
+use crate::ids::{EnvironmentRef, KeyHash, KeyId, Name, Version};
 use crate::project::{Environment, Project};
 use crate::release::Release;
 
@@ -31,6 +31,21 @@ impl Directory {
     /// All projects, by name.
     pub fn projects(&self) -> impl Iterator<Item = (&Name, &Project)> {
         self.projects.iter()
+    }
+
+    /// How many projects there are.
+    pub fn project_count(&self) -> usize {
+        self.projects.size()
+    }
+
+    /// How many environments all projects have.
+    pub fn environment_count(&self) -> usize {
+        self.environments.size()
+    }
+
+    /// How many SDK keys all environments have.
+    pub fn key_count(&self) -> usize {
+        self.keys.size()
     }
 
     /// One project.
@@ -76,5 +91,10 @@ impl Directory {
     /// One SDK key.
     pub fn key(&self, hash: &KeyHash) -> Option<&SdkKey> {
         self.keys.get(hash).map(Arc::as_ref)
+    }
+
+    /// One SDK key, by what operators call it. Two keys never share an id.
+    pub fn key_by_id(&self, id: KeyId) -> Option<&SdkKey> {
+        self.keys.range(id.hashes()).next().map(|(_, key)| key.as_ref())
     }
 }

@@ -42,11 +42,11 @@ pub struct Global {
     pub token: Option<Secret>,
 
     /// How results are printed; json is one line per result
-    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MERIDIAN_OUTPUT", value_enum, default_value_t)]
     pub output: OutputFormat,
 
     /// Time for one call, over all its attempts, e.g. 10s, 500ms, 2m
-    #[arg(long, global = true, help_heading = GLOBAL, default_value = "10s", value_name = "TIME", value_parser = deadline)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MERIDIAN_DEADLINE", default_value = "10s", value_name = "TIME", value_parser = deadline)]
     pub deadline: Duration,
 }
 

@@ -1,0 +1,259 @@
+//! What each failure is as a gRPC status. One exhaustive match per kind: a new variant asks its question here.
+
+use meridian_model::validate::Finding;
+use meridian_model::{Refusal, RequestId};
+use meridian_proto::admin;
+use meridian_replication::{NotReady, ProposeError, ReadError};
+use prost::Message as _;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use super::streams::TooMany;
+use super::wire;
+use crate::render::cache;
+
+/// Metadata in which a node that does not lead names the one that does.
+const LEADER: &str = "meridian-leader";
+
+/// Type URL of the refusal in the status details.
+const REFUSAL: &str = "type.googleapis.com/meridian.admin.v1.Refusal";
+
+/// Findings that travel in the status details, encoded. Trailers grow by a third in base64, and clients give up at
+/// 8 KiB of them.
+const FINDINGS_BYTES: usize = 4 << 10;
+
+/// Characters of a finding in the text of a status. A path says what the document says: it may be long, and three
+/// times as long on the wire.
+const TEXT_CHARS: usize = 400;
+
+/// This node is going away; another one may serve.
+pub(super) fn stopping() -> Status {
+    Status::unavailable("this node is stopping: another one may serve")
+}
+
+/// This node may not serve yet. Says nothing about who asked: it may not know them yet either.
+pub(super) fn not_ready(why: &NotReady) -> Status {
+    Status::unavailable(format!("this node is not ready: {why}"))
+}
+
+/// A stream past a bound.
+pub(super) fn too_many(bound: &TooMany) -> Status {
+    match bound {
+        TooMany::OnNode(_) | TooMany::WithCredential(_) => Status::resource_exhausted(bound.to_string()),
+    }
+}
+
+/// A proposal without an outcome.
+pub(super) fn propose(error: &ProposeError, id: RequestId) -> Status {
+    let text = error.to_string();
+    match error {
+        ProposeError::NotLeader { leader } => {
+            let mut status = Status::unavailable(text);
+            // An address that is no header value is in the text all the same.
+            let hint = leader.as_ref().and_then(|leader| MetadataValue::try_from(&leader.grpc_address).ok());
+            if let Some(hint) = hint {
+                status.metadata_mut().insert(LEADER, hint);
+            }
+            status
+        }
+        ProposeError::Busy => Status::resource_exhausted(text),
+        ProposeError::Unknown => {
+            Status::deadline_exceeded(format!("{text}, {}", uuid::Uuid::from_bytes(id.0).hyphenated()))
+        }
+        ProposeError::Stopping => stopping(),
+    }
+}
+
+/// A change that was decided against, or would be.
+pub(super) fn refusal(refusal: &Refusal) -> Status {
+    let (code, reason, current_version) = match refusal {
+        Refusal::UnknownProject(_) => (Code::NotFound, "unknown-project", 0),
+        Refusal::UnknownEnvironment(_) => (Code::NotFound, "unknown-environment", 0),
+        Refusal::UnknownKey(_) => (Code::NotFound, "unknown-key", 0),
+        Refusal::UnknownVersion { .. } => (Code::NotFound, "unknown-version", 0),
+        Refusal::NoEarlierVersion(_) => (Code::FailedPrecondition, "no-earlier-version", 0),
+        Refusal::Exists(_) => (Code::AlreadyExists, "exists", 0),
+        Refusal::VersionConflict { current, .. } => (Code::FailedPrecondition, "version-conflict", *current),
+        Refusal::LimitReached { .. } => (Code::ResourceExhausted, "limit-reached", 0),
+        Refusal::RequestIdReused => (Code::InvalidArgument, "request-id-reused", 0),
+    };
+    let details = admin::Refusal { reason: reason.to_owned(), findings: Vec::new(), current_version };
+    refused(code, refusal.to_string(), details)
+}
+
+/// A document that its format forbids. The text carries the first finding, the details as many as fit.
+pub(super) fn invalid_document(errors: &[Finding]) -> Status {
+    let mut text = "the document is refused".to_owned();
+    if let [first, others @ ..] = errors {
+        text.push_str(": ");
+        text.extend(first.to_string().chars().take(TEXT_CHARS));
+        if !others.is_empty() {
+            text.push_str(&format!(", and {} more", others.len()));
+        }
+    }
+    let details = admin::Refusal {
+        reason: "invalid-document".to_owned(),
+        findings: fitting(errors),
+        current_version: 0,
+    };
+    refused(Code::InvalidArgument, text, details)
+}
+
+/// Nothing is published in this environment yet.
+pub(super) fn nothing_published(environment: &meridian_model::EnvironmentRef) -> Status {
+    let details = admin::Refusal { reason: "nothing-published".to_owned(), ..Default::default() };
+    refused(Code::NotFound, format!("nothing is published in {environment} yet"), details)
+}
+
+/// A document that could not be read from the disk. The disk is this node's: another one may have it.
+pub(super) fn read(error: &ReadError) -> Status {
+    match error {
+        ReadError::Damaged(_) => Status::unavailable(error.to_string()),
+        ReadError::Stopping => stopping(),
+    }
+}
+
+/// A document that could not be shown.
+pub(super) fn rendering(error: &cache::Error) -> Status {
+    tracing::error!(error = error as &dyn std::error::Error, "a release cannot be served");
+    let text = error.to_string();
+    match error {
+        // The copy is this node's, another one may have a good one.
+        cache::Error::Open(_) | cache::Error::Interrupted => Status::unavailable(text),
+        // The same everywhere.
+        cache::Error::Statsig { .. } => Status::internal(text),
+    }
+}
+
+fn refused(code: Code, text: String, refusal: admin::Refusal) -> Status {
+    let any = prost_types::Any { type_url: REFUSAL.to_owned(), value: refusal.encode_to_vec() };
+    let details = tonic_types::Status { code: code.into(), message: text.clone(), details: vec![any] };
+    Status::with_details(code, text, details.encode_to_vec().into())
+}
+
+/// The first findings that fit, and how many do not.
+fn fitting(findings: &[Finding]) -> Vec<admin::Finding> {
+    let mut room_bytes = FINDINGS_BYTES;
+    let mut shown: Vec<admin::Finding> = findings
+        .iter()
+        .map(wire::finding)
+        .take_while(|finding| {
+            let left = room_bytes.checked_sub(finding.encoded_len());
+            room_bytes = left.unwrap_or(0);
+            left.is_some()
+        })
+        .collect();
+    let left_out = findings.len() - shown.len();
+    if left_out > 0 {
+        shown.push(admin::Finding {
+            path: "$".to_owned(),
+            rule: "document/more".to_owned(),
+            message: format!("{left_out} more findings do not fit into the answer"),
+            severity: admin::finding::Severity::Error.into(),
+        });
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use meridian_model::validate::Severity;
+    use meridian_replication::Leader;
+
+    use super::*;
+
+    fn details(status: &Status) -> admin::Refusal {
+        let outer = tonic_types::Status::decode(status.details()).unwrap();
+        assert_eq!((outer.code, outer.message.as_str()), (status.code().into(), status.message()));
+        assert_eq!(outer.details[0].type_url, REFUSAL);
+        admin::Refusal::decode(outer.details[0].value.as_slice()).unwrap()
+    }
+
+    #[test]
+    fn each_refusal_has_a_code_and_a_stable_reason() {
+        let environment = || "shop/live".to_owned();
+        for (given, code, reason) in [
+            (Refusal::UnknownProject(environment()), Code::NotFound, "unknown-project"),
+            (Refusal::UnknownEnvironment(environment()), Code::NotFound, "unknown-environment"),
+            (Refusal::UnknownKey(environment()), Code::NotFound, "unknown-key"),
+            (
+                Refusal::UnknownVersion { environment: environment(), version: 3 },
+                Code::NotFound,
+                "unknown-version",
+            ),
+            (Refusal::NoEarlierVersion(environment()), Code::FailedPrecondition, "no-earlier-version"),
+            (Refusal::Exists(environment()), Code::AlreadyExists, "exists"),
+            (
+                Refusal::VersionConflict { environment: environment(), current: 7, expected: 6 },
+                Code::FailedPrecondition,
+                "version-conflict",
+            ),
+            (
+                Refusal::LimitReached { what: environment(), limit: 9 },
+                Code::ResourceExhausted,
+                "limit-reached",
+            ),
+            (Refusal::RequestIdReused, Code::InvalidArgument, "request-id-reused"),
+        ] {
+            let status = refusal(&given);
+            assert_eq!((status.code(), status.message()), (code, given.to_string().as_str()));
+            let details = details(&status);
+            let current = if reason == "version-conflict" { 7 } else { 0 };
+            assert_eq!((details.reason.as_str(), details.current_version), (reason, current));
+        }
+    }
+
+    #[test]
+    fn a_proposal_says_where_to_go_and_what_is_known() {
+        let id = RequestId([7; 16]);
+        let leader = Leader { node_id: 2, grpc_address: "10.0.0.2:7400".to_owned() };
+        for (error, code, hint, part) in [
+            (
+                ProposeError::NotLeader { leader: Some(leader) },
+                Code::Unavailable,
+                Some("10.0.0.2:7400"),
+                "node 2",
+            ),
+            (ProposeError::NotLeader { leader: None }, Code::Unavailable, None, "no leader"),
+            (ProposeError::Busy, Code::ResourceExhausted, None, "too many"),
+            (
+                ProposeError::Unknown,
+                Code::DeadlineExceeded,
+                None,
+                "the outcome is unknown: repeat the request with the same id, 07070707-0707-0707-0707-070707070707",
+            ),
+            (ProposeError::Stopping, Code::Unavailable, None, "stopping"),
+        ] {
+            let status = propose(&error, id);
+            assert_eq!(status.code(), code, "{error:?}");
+            assert_eq!(status.metadata().get(LEADER).map(|hint| hint.to_str().unwrap()), hint);
+            assert!(status.message().contains(part), "{}", status.message());
+        }
+    }
+
+    #[test]
+    fn findings_fit_into_the_trailers_of_any_client() {
+        let finding = Finding {
+            path: "$.feature_gates.checkout.rules[0].conditions".to_owned(),
+            rule: "statsig/unknown-condition",
+            message: "x".repeat(200),
+            severity: Severity::Error,
+        };
+        let endless = Finding { path: "$.ä".repeat(5_000), ..finding.clone() };
+        for (finding, count, last) in
+            [(&finding, 1, "x"), (&finding, 3, "x"), (&finding, 50, "36 more"), (&endless, 2, "2 more")]
+        {
+            let status = invalid_document(&vec![finding.clone(); count]);
+            let details = details(&status);
+            assert_eq!(details.reason, "invalid-document");
+            assert!(details.findings.last().unwrap().message.starts_with(last), "{count}: {details:?}");
+            let mut trailers = axum::http::HeaderMap::new();
+            status.add_header(&mut trailers).unwrap();
+            let bytes: usize =
+                trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(bytes < 8 << 10, "{count} findings are {bytes} bytes");
+            assert!(status.message().starts_with("the document is refused: error at $."));
+        }
+    }
+}

@@ -27,6 +27,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs until this node has a membership: its own founding act, or the leader's first contact. Rings the alarm when
 /// it turns out that this node lost its disk.
 pub(crate) async fn run(state: Arc<MemberState>, founders: BTreeMap<u64, Founder>) {
+    state.set_waiting_for(founders.keys().copied().filter(|id| *id != state.home.node_id).collect());
     let mut told = String::new();
     while !state.has_membership() {
         let answers = ask(&state, &founders).await;

@@ -77,7 +77,7 @@ pub enum Error {
 /// Largest message that the operators' API takes: the largest document, and room to say by how much one is larger.
 const ADMIN_REQUEST_BYTES: usize = 8 << 20;
 
-/// Largest message that SDKs may send: a few names and a key.
+/// Largest message that SDKs, and whoever asks without a credential, may send: a few names and a key.
 const SDK_REQUEST_BYTES: usize = 16 << 10;
 
 /// Largest answer: clients take no more. The largest document and its release fit.
@@ -158,8 +158,11 @@ pub async fn serve(listener: TcpListener, services: Services) -> Result<(), Erro
         )
         // Before the body is read: nobody else gets eight megabytes of memory for the asking.
         .add_service(InterceptedService::new(admin, admin::OperatorsOnly::new(auth)))
-        .add_service(HealthServer::new(HealthService::from_health_reporter(health)))
-        .add_service(reflection.build_v1()?)
+        .add_service(
+            HealthServer::new(HealthService::from_health_reporter(health))
+                .max_decoding_message_size(SDK_REQUEST_BYTES),
+        )
+        .add_service(reflection.build_v1()?.max_decoding_message_size(SDK_REQUEST_BYTES))
         .serve_with_incoming_shutdown(accept::connections(listener), stopping.clone().cancelled_owned());
 
     let overdue = async {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use meridian_replication::{Fatal, Handle, StartError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
@@ -109,8 +110,19 @@ impl Listeners {
     }
 }
 
+/// Lets this process open as many files as the system allows it: each SDK connection is one, and so is each file of
+/// the log, for which one must be left.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs a node until `stop`, or until it cannot go on. Needs a runtime with several threads.
 pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    raise_descriptor_limit();
     let health = Health::default();
     let renderings = Renderings::new(DEFAULT_CAPACITY_BYTES);
     let mut metrics = Metrics::new(&config, health.clone(), renderings.clone());

@@ -4,7 +4,7 @@
 //! out a writer, or touches the disk (invariant I7).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use meridian_model::state::{Directory, Tally};
@@ -82,7 +82,7 @@ impl Catalog {
     pub fn subscribe(&self, at: &EnvironmentRef) -> Subscription {
         /// Sweeping is worth it from here on.
         const SWEEP_FROM: usize = 1_024;
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched();
         if watched.senders.len() >= watched.sweep_at.max(SWEEP_FROM) {
             watched.senders.retain(|_, sender| sender.receiver_count() > 0);
             watched.sweep_at = watched.senders.len() * 2;
@@ -95,7 +95,7 @@ impl Catalog {
     pub(crate) fn publish(&self, view: View, touched: impl IntoIterator<Item = EnvironmentRef>) {
         let revision = view.revision;
         self.view.store(Arc::new(view));
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.watched();
         for at in touched {
             if let Some(sender) = watched.senders.get(&at) {
                 sender.send_replace(revision);
@@ -105,11 +105,16 @@ impl Catalog {
 
     /// Publishes a view of which it is not known how it differs, and wakes everybody.
     pub(crate) fn replace(&self, view: View) {
-        let everybody: Vec<EnvironmentRef> = {
-            let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.senders.keys().cloned().collect()
-        };
-        self.publish(view, everybody);
+        let revision = view.revision;
+        self.view.store(Arc::new(view));
+        // Only now: who subscribed until here is woken, and who subscribes later finds the new view.
+        for sender in self.watched().senders.values() {
+            sender.send_replace(revision);
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

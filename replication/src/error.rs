@@ -1,7 +1,5 @@
 //! What can go wrong at the door, told apart by what the caller can do about it.
 
-use std::path::PathBuf;
-
 /// Who leads, as far as this node knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
@@ -55,21 +53,12 @@ pub enum StartError {
     /// The timing makes no sense.
     #[error("raft timing: {0}")]
     Timing(String),
+    /// The founders do not fit this node.
+    #[error("founders: {0}")]
+    Founders(String),
     /// The data directory, the log or the catalog.
     #[error("{0}")]
     Storage(String),
-    /// The cluster knows this node id with another disk.
-    #[error(
-        "the cluster knows node {node_id} with another data directory than {}: its disk was wiped or replaced. a node \
-         that lost its disk must not come back under its old id: remove node {node_id} from the cluster and join \
-         with a new id", data_dir.display()
-    )]
-    Wiped {
-        /// This node.
-        node_id: u64,
-        /// Where its identity is.
-        data_dir: PathBuf,
-    },
     /// A thread, a runtime, a socket.
     #[error("{what}")]
     Machine {
@@ -91,7 +80,7 @@ pub enum Fatal {
     /// Raft stopped or panicked.
     #[error("raft stopped: {0}")]
     Raft(String),
-    /// See [`StartError::Wiped`]; found out after the start, when a peer answered.
+    /// The cluster knows this node id with another disk, as a peer answered after the start.
     #[error("{0}")]
     Wiped(String),
 }

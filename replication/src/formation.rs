@@ -105,7 +105,7 @@ fn complete(
 }
 
 async fn found(state: &Arc<MemberState>, members: BTreeMap<u64, Member>) {
-    if let Err(error) = state.mark_initialized().await {
+    if let Err(error) = state.mark_initialized() {
         return state.alarm.ring(Fatal::Storage(error.to_string()));
     }
     let voters: Vec<u64> = members.keys().copied().collect();

@@ -61,8 +61,14 @@ impl SnapshotFiles {
 
     /// From here on the log may be purged up to this file.
     fn adopt(&self, file: Durable) {
-        self.floor.raise(file.position().index);
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        let index = file.position().index;
+        self.floor.raise(index);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was built beside the installation of another may be the older of the two.
+        if newest.as_ref().is_none_or(|held| held.position().index < index) {
+            *newest = Some(file);
+        }
+        drop(newest);
         if let Err(error) = self.snapshots.retain_newest() {
             tracing::warn!(%error, "old snapshot files stay");
         }
@@ -219,14 +225,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         let SnapshotFile(file) = snapshot;
-        let stored = self.projection.install(file.clone()).await.map_err(io::Error::other)?;
+        // First, so that a snapshot that is being built and loses its documents to this one finds it.
+        self.files.adopt(file.clone());
+        let stored = self.projection.install(file).await.map_err(io::Error::other)?;
         self.located = Located::load(&stored).map_err(io::Error::other)?;
         self.view = tokio::task::block_in_place(|| {
             Self::view_of(&self.located, self.catalog.region(), &self.projection)
         })
         .map_err(io::Error::other)?;
         self.catalog.replace(self.view.clone());
-        self.files.adopt(file);
         Ok(())
     }
 
@@ -290,10 +297,42 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 fn as_snapshot(file: Durable) -> Result<Snapshot, io::Error> {
-    let meta = file.meta();
-    let meta = SnapshotMeta {
-        last_log_id: Some(state_rows::log_id(meta.position)),
-        last_membership: state_rows::decode_membership(&meta.membership).map_err(io::Error::other)?,
-    };
+    let meta = state_rows::snapshot_meta(&file).map_err(io::Error::other)?;
     Ok(Snapshot { meta, snapshot: SnapshotFile(file) })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::iter::empty;
+
+    use super::*;
+    use crate::types::LeaderId;
+
+    fn snapshot(snapshots: &Snapshots, index: u64) -> Durable {
+        let last = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
+        let applied = Located { last: Some(last), ..Located::default() }.applied().unwrap();
+        let meta = Meta {
+            position: applied.position,
+            membership: applied.membership,
+            digest: applied.digest,
+            rows: applied.rows,
+            model_version: MODEL_VERSION,
+        };
+        snapshots.write(&meta, applied.position, empty(), empty()).unwrap()
+    }
+
+    /// openraft builds a snapshot beside the installation of another, which may be the newer one: the log is purged
+    /// up to that one, and whoever is sent the other could not go on from it.
+    #[test]
+    fn an_older_snapshot_does_not_replace_a_newer_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(temp.path(), "test").unwrap();
+        let files = SnapshotFiles::new(snapshots.clone(), None, PurgeFloor::new());
+        for (adopted, newest) in [(5, 5), (9, 9), (7, 9), (12, 12)] {
+            files.adopt(snapshot(&snapshots, adopted));
+            assert_eq!(files.newest().unwrap().position().index, newest, "after {adopted}");
+            assert_eq!(files.floor.index(), Some(newest));
+        }
+    }
 }

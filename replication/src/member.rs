@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::{Stream, StreamExt as _};
 use meridian_model::state::Tally;
 use openraft::Config;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
-use tokio::sync::{oneshot, watch};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -35,11 +37,16 @@ use crate::storage::{self, sled};
 use crate::types::Raft;
 use crate::{formation, upkeep};
 
-/// Threads for Raft alone: one to lead, one for what blocks it. SDK traffic has its own.
-const WORKER_THREADS: usize = 2;
+/// One thread for Raft alone; SDK traffic has others. Its tasks hand each entry on to one another: with a second thread
+/// each hand-over would wake the other one up, which costs a lone publish a tenth of a millisecond. What blocks (the
+/// disk, a snapshot) runs on threads that the runtime adds.
+const WORKER_THREADS: usize = 1;
 
 /// Calls that one peer may have open on one connection. A healthy one has three.
 const PEER_STREAMS_MAX: u32 = 64;
+
+/// Out of file descriptors, accepting fails at once, again and again: tonic would spin on it, beside Raft.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
 
 /// For handing leadership over when stopping; an election would take about as long.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -80,16 +87,14 @@ impl MemberState {
 
     /// Says on disk that this node has promised something to others, so that it never again starts without its log.
     /// Durable on return.
-    pub(crate) async fn mark_initialized(self: &Arc<Self>) -> Result<(), storage::Error> {
+    pub(crate) fn mark_initialized(&self) -> Result<(), storage::Error> {
         if self.initialized.load(Ordering::Acquire) {
             return Ok(());
         }
-        let state = self.clone();
-        let marked = tokio::task::spawn_blocking(move || match lock(&state.data_dir).as_mut() {
+        tokio::task::block_in_place(|| match lock(&self.data_dir).as_mut() {
             Some(data_dir) => data_dir.mark_initialized(),
             None => Ok(()),
-        });
-        marked.await.unwrap_or(Ok(()))?;
+        })?;
         self.initialized.store(true, Ordering::Release);
         Ok(())
     }
@@ -198,9 +203,8 @@ async fn live(
         Ok(member) => member,
         Err(error) => return drop(started.send(Err(error))),
     };
-    let (close, closed) = oneshot::channel();
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve(state.clone(), incoming, closed));
+    tasks.spawn(serve(state.clone(), incoming));
     tasks.spawn(formation::run(state.clone(), founders));
     tasks.spawn(upkeep::tick(state.clone()));
     tasks.spawn(upkeep::bound_the_log(state.clone()));
@@ -215,7 +219,7 @@ async fn live(
     if let Err(error) = state.raft.shutdown().await {
         tracing::warn!(%error, "raft did not end in order");
     }
-    let _ = close.send(());
+    // The peer listener with them: nobody is served once Raft has ended.
     tasks.shutdown().await;
     state.projection.close().await;
     drop(lock(&state.data_dir).take());
@@ -227,7 +231,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
     let config = config(&cluster_id, timing)?;
     let region = founders.get(&node_id).and_then(|founder| founder.region.parse().ok());
     let region = region.ok_or_else(|| {
-        StartError::Timing(format!("node {node_id} is not among the founders, or its region is no name"))
+        StartError::Founders(format!("node {node_id} is not among them, or its region is no name"))
     })?;
     let mut data_dir = DataDir::open(&data_dir, &cluster_id, node_id).map_err(refuse)?;
     let dirs = data_dir.dirs();
@@ -326,14 +330,24 @@ fn config(cluster_id: &str, timing: Timing) -> Result<Arc<Config>, StartError> {
     Ok(Arc::new(config.validate().map_err(|error| StartError::Timing(error.to_string()))?))
 }
 
-fn incoming(listener: TcpListener) -> Result<TcpIncoming, StartError> {
+/// Connections from peers, one after the other, however long the listener lives.
+fn incoming(
+    listener: TcpListener,
+) -> Result<impl Stream<Item = std::io::Result<TcpStream>> + Send + 'static, StartError> {
     listener.set_nonblocking(true).map_err(|source| machine("use the peer listener", source))?;
     let listener = tokio::net::TcpListener::from_std(listener);
     let listener = listener.map_err(|source| machine("use the peer listener", source))?;
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(accepted.then(|accepted| async {
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "could not accept a peer");
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+        }
+        accepted
+    }))
 }
 
-async fn serve(state: Arc<MemberState>, incoming: TcpIncoming, closed: oneshot::Receiver<()>) {
+async fn serve(state: Arc<MemberState>, incoming: impl Stream<Item = std::io::Result<TcpStream>>) {
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -341,10 +355,7 @@ async fn serve(state: Arc<MemberState>, incoming: TcpIncoming, closed: oneshot::
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(PEER_STREAMS_MAX)
         .add_service(Service::guarded(state.clone()));
-    let ended = server.serve_with_incoming_shutdown(incoming, async {
-        let _ = closed.await;
-    });
-    if let Err(error) = ended.await {
+    if let Err(error) = server.serve_with_incoming(incoming).await {
         state.alarm.ring(crate::error::Fatal::Raft(format!("the peer listener failed: {error}")));
     }
 }

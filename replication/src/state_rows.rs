@@ -5,8 +5,9 @@ use meridian_model::state::{State, Tally};
 use prost::Message as _;
 
 use crate::network::wire::Wire as _;
+use crate::storage::snapshot::Durable;
 use crate::storage::store::{Applied, Position, SmallState};
-use crate::types::{LeaderId, LogId, StoredMembership};
+use crate::types::{LeaderId, LogId, SnapshotMeta, StoredMembership};
 
 /// Which reading of the rows this software writes; goes into snapshot files.
 pub(crate) const MODEL_VERSION: u32 = 1;
@@ -62,6 +63,15 @@ pub(crate) fn position(id: &LogId) -> Position {
 
 pub(crate) fn log_id(position: Position) -> LogId {
     LogId { leader_id: LeaderId { term: position.term, node_id: position.leader }, index: position.index }
+}
+
+/// What openraft is told about a snapshot file.
+pub(crate) fn snapshot_meta(file: &Durable) -> Result<SnapshotMeta, String> {
+    let meta = file.meta();
+    Ok(SnapshotMeta {
+        last_log_id: Some(log_id(meta.position)),
+        last_membership: decode_membership(&meta.membership)?,
+    })
 }
 
 pub(crate) fn encode_membership(membership: &StoredMembership) -> Bytes {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use meridian_model::{Command, Mutation, wire};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::Fatal as RaftFatal;
@@ -16,6 +17,9 @@ use crate::types::EncodedCommand;
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a stopped Raft may go unnoticed. It answers nothing meanwhile.
+const RAFT_WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Log written since the last snapshot before there is a new one: what a restart replays, at about 300 MB/s.
 const SNAPSHOT_AFTER_BYTES: u64 = 64 << 20;
@@ -95,19 +99,24 @@ fn purge_target(state: &MemberState, snapshot: u64) -> Option<u64> {
 
 /// Rings the alarm when openraft has stopped: its handle stays, but nothing answers any more.
 pub(crate) async fn watch_raft(state: Arc<MemberState>) {
+    // Asked, not awaited: the metrics change with each entry, and so would wake this task.
+    let mut interval = interval(RAFT_WATCH_INTERVAL);
     let mut metrics = state.raft.metrics();
     loop {
+        interval.tick().await;
+        // Its core is a task: one that panics takes the sender along, and says nothing.
+        let panicked = matches!(metrics.changed().now_or_never(), Some(Err(_)));
         let running = metrics.borrow_watched().running_state.clone();
         match running {
+            Ok(()) if panicked => {
+                return state.alarm.ring(Fatal::Raft("it panicked; the log says where".to_owned()));
+            }
             Ok(()) => {}
             Err(RaftFatal::StorageError(error)) => {
                 return state.alarm.ring(Fatal::Storage(error.to_string()));
             }
             Err(RaftFatal::Stopped) if state.is_stopping() => return,
             Err(error) => return state.alarm.ring(Fatal::Raft(error.to_string())),
-        }
-        if metrics.changed().await.is_err() && !state.is_stopping() {
-            return state.alarm.ring(Fatal::Raft("it ended without a word".to_owned()));
         }
     }
 }

@@ -216,7 +216,7 @@ impl State {
     ) -> Outcome {
         let version = head.head + 1;
         // Strictly rising whatever the leaders' clocks do, see `Release::time_ms`.
-        let time_ms = time_ms.max(head.last_time_ms + 1);
+        let time_ms = time_ms.max(head.last_time_ms.saturating_add(1));
         let Draft { digest, format, size_bytes, author, message, rollback_of } = draft;
         head.head = version;
         head.last_time_ms = time_ms;

@@ -114,11 +114,6 @@ impl Report {
         &self.findings
     }
 
-    /// All findings, for keeping.
-    pub fn into_findings(self) -> Vec<Finding> {
-        self.findings
-    }
-
     /// The findings that stop a publish.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)

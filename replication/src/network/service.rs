@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::passport::{Caller, Control};
 use super::wire::{Malformed, Wire};
 use super::{MAX_MESSAGE_BYTES, snapshot};
+use crate::error::Fatal;
 use crate::member::MemberState;
 use crate::types::TypeConfig;
 
@@ -79,8 +80,13 @@ impl Service {
     }
 
     /// From the first promise on, this node may not lose its log: says so on disk before the promise is given.
-    async fn promise(&self) -> Result<(), Status> {
-        self.state.mark_initialized().await.map_err(|error| Status::internal(error.to_string()))
+    fn promise(&self) -> Result<(), Status> {
+        self.state.mark_initialized().map_err(|error| {
+            let text = error.to_string();
+            // A write that failed is not tried again at the next call.
+            self.state.alarm.ring(Fatal::Storage(text.clone()));
+            Status::unavailable(text)
+        })
     }
 }
 
@@ -114,7 +120,7 @@ impl PeerService for Service {
     ) -> Result<Response<proto::VoteResponse>, Status> {
         self.admit(&request)?;
         let vote = VoteRequest::from_message(request.into_inner()).map_err(malformed)?;
-        self.promise().await?;
+        self.promise()?;
         let answer = self.state.raft.vote(vote).await.map_err(stopped)?;
         Ok(Response::new(answer.into_message()))
     }
@@ -135,7 +141,7 @@ impl PeerService for Service {
     ) -> Result<Response<proto::AppendResponse>, Status> {
         self.admit(&request)?;
         let append = self.append_request(request.into_inner())?;
-        self.promise().await?;
+        self.promise()?;
         let answer = self.state.raft.append_entries(append).await.map_err(stopped)?;
         Ok(Response::new(answer.into_message()))
     }
@@ -145,7 +151,7 @@ impl PeerService for Service {
         request: Request<Streaming<proto::AppendRequest>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
         self.admit(&request)?;
-        self.promise().await?;
+        self.promise()?;
         // A request that cannot be read ends the stream with its error, after the answers to those before it: left
         // out silently, its answer would be awaited for ever.
         let broken = Arc::new(Mutex::new(None));
@@ -183,7 +189,7 @@ impl PeerService for Service {
         request: Request<Streaming<proto::SnapshotPart>>,
     ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
         self.admit(&request)?;
-        self.promise().await?;
+        self.promise()?;
         let receiving = self.receiving.clone().try_lock_owned();
         let receiving = receiving.map_err(|_| Status::aborted("another snapshot is coming in"))?;
         let state = self.state.clone();

@@ -17,7 +17,8 @@ use tonic::{Status, Streaming};
 use super::peer::Client;
 use super::wire::{Wire, check_snapshot_sender};
 use crate::machine::SnapshotFile;
-use crate::storage::snapshot::{Incoming, Snapshots};
+use crate::state_rows;
+use crate::storage::snapshot::{Durable, Incoming, Snapshots};
 use crate::types::{Snapshot, SnapshotMeta, Vote};
 
 /// One chunk. Small enough to acknowledge often, large enough to cost little.
@@ -58,11 +59,7 @@ pub(crate) async fn send(mut client: Client, vote: Vote, snapshot: Snapshot) -> 
 
 /// Reads the file from an offset on. Ends early when the transfer does; a file that cannot be read ends the
 /// transfer, and the receiver's check finds it short.
-fn read_chunks(
-    file: &crate::storage::snapshot::Durable,
-    offset: u64,
-    parts: &mpsc::Sender<proto::SnapshotPart>,
-) {
+fn read_chunks(file: &Durable, offset: u64, parts: &mpsc::Sender<proto::SnapshotPart>) {
     let read = || -> std::io::Result<()> {
         let mut input = std::fs::File::open(file.path())?;
         input.seek(SeekFrom::Start(offset))?;
@@ -127,8 +124,18 @@ pub(crate) async fn receive(
         .await?;
         acknowledge(incoming.offset()).await?;
     }
-    let file = SnapshotFile(blocking(move || incoming.finish()).await?);
-    Ok(Received { vote, meta, file })
+    let file = blocking(move || incoming.finish()).await?;
+    check_header(&meta, &file)?;
+    Ok(Received { vote, meta, file: SnapshotFile(file) })
+}
+
+/// openraft believes the header, readers get the file: they have to speak of the same place in the log.
+fn check_header(announced: &SnapshotMeta, file: &Durable) -> Result<(), Status> {
+    match state_rows::snapshot_meta(file) {
+        Ok(held) if held == *announced => Ok(()),
+        Ok(held) => Err(Status::invalid_argument(format!("the file holds snapshot {held}, not {announced}"))),
+        Err(error) => Err(Status::invalid_argument(format!("the file's membership is malformed: {error}"))),
+    }
 }
 
 async fn next(parts: &mut Streaming<proto::SnapshotPart>) -> Result<Option<proto::SnapshotPart>, Status> {
@@ -150,3 +157,37 @@ fn stalled(_: tokio::time::error::Elapsed) -> Status {
 /// What a transfer answers with.
 pub(crate) type Progress =
     std::pin::Pin<Box<dyn Stream<Item = Result<proto::SnapshotProgress, Status>> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::iter::empty;
+
+    use super::*;
+    use crate::state_rows::Located;
+    use crate::storage::snapshot::Meta;
+    use crate::types::{LeaderId, LogId};
+
+    #[test]
+    fn a_header_that_speaks_of_another_snapshot_is_refused() {
+        let at = |term, index| LogId { leader_id: LeaderId { term, node_id: 1 }, index };
+        let applied = Located { last: Some(at(3, 7)), ..Located::default() }.applied().unwrap();
+        let meta = Meta {
+            position: applied.position,
+            membership: applied.membership,
+            digest: applied.digest,
+            rows: applied.rows,
+            model_version: state_rows::MODEL_VERSION,
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(temp.path(), "test").unwrap();
+        let file = snapshots.write(&meta, applied.position, empty(), empty()).unwrap();
+
+        let announce = |last| SnapshotMeta { last_log_id: last, ..SnapshotMeta::default() };
+        assert!(check_header(&announce(Some(at(3, 7))), &file).is_ok());
+        for other in [None, Some(at(3, 8)), Some(at(4, 7))] {
+            let refused = check_header(&announce(other), &file).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{other:?}");
+        }
+    }
+}

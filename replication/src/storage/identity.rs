@@ -118,8 +118,8 @@ impl DataDir {
         self.identity.initialized
     }
 
-    /// To be called once the first vote or entry is durable in the log, and before it is acknowledged: from then on
-    /// the directory does not open without its log. Durable on return; later calls do nothing.
+    /// To be called before this node first promises anything to another one: from then on the directory does not open
+    /// without its log. Durable on return; later calls do nothing.
     pub(crate) fn mark_initialized(&mut self) -> Result<(), Error> {
         if self.identity.initialized {
             return Ok(());

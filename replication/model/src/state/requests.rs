@@ -31,7 +31,7 @@ impl Requests {
 
     /// Adds the newest request and says its place in the order.
     pub(crate) fn push(&mut self, request: Remembered) -> u64 {
-        let sequence = self.by_sequence.last_key_value().map_or(1, |(last, _)| last + 1);
+        let sequence = self.by_sequence.last_key_value().map_or(1, |(last, _)| last.saturating_add(1));
         self.restore(sequence, request);
         sequence
     }

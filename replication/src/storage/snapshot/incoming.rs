@@ -99,7 +99,11 @@ impl Incoming {
                 format!("{} of {} bytes have arrived", self.offset, self.size_bytes),
             ));
         }
-        self.file.sync_all().map_err(Error::machine("sync", &self.path))?;
+        if let Err(error) = self.file.sync_all() {
+            // Synced once more it could pass for durable, though the kernel has dropped its pages.
+            files::remove_file(&self.path)?;
+            return Err(Error::machine("sync", &self.path)(error));
+        }
         let durable = match verify(&self.path, &self.cluster_id) {
             Ok(durable) => durable,
             Err(error) => {

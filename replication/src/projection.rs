@@ -35,6 +35,10 @@ const CHANGE_BYTES_MIN: usize = 1 << 10;
 /// Changes that are written as one.
 const MERGED_BYTES: usize = 4 << 20;
 
+/// How long changes wait for company. The engine's work is by row and by write: under load most rows of the heads, and
+/// all but one of the positions, are overwritten before this is over. Nobody waits for it.
+const GATHER_TIME: Duration = Duration::from_millis(100);
+
 /// What a run of commands did to the stored rows and documents, netted: the last word on each key counts.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
@@ -189,9 +193,10 @@ impl Projection {
         DocumentsHeld { projection: self.clone(), pending, _hold: hold }
     }
 
-    /// Numbers about the store. Walks its files.
+    /// Numbers about the store. Walks its files, and does not wait while a snapshot is being installed: whoever asks
+    /// for numbers also answers whether the process lives.
     pub(crate) fn stats(&self) -> Result<Stats, Error> {
-        let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = self.shared.store.try_read().map_err(|_| gone())?;
         store.as_ref().ok_or_else(gone)?.stats()
     }
 
@@ -272,7 +277,7 @@ impl Thread {
         }
     }
 
-    /// Writes one change and those that are waiting behind it, up to a bound. Gives back the first other job.
+    /// Writes one change and those that come soon after it, up to a bound. Gives back the first other job.
     fn write(
         &self,
         mut number: u64,
@@ -281,8 +286,9 @@ impl Thread {
         mut permits: Vec<OwnedSemaphorePermit>,
     ) -> Result<Option<Job>, Error> {
         let mut next = None;
+        let until = Instant::now() + GATHER_TIME;
         while delta.bytes < MERGED_BYTES {
-            match self.jobs.try_recv() {
+            match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Job::Write { number: last, delta: later, applied: at, permit }) => {
                     delta.merge(later);
                     (number, applied) = (last, at);

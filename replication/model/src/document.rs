@@ -3,7 +3,10 @@
 //! A document is compressed once, at admission, and opened by whoever renders it. Digest, size and limits always
 //! speak of the plain bytes.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use zstd::bulk::Compressor;
 
 use crate::ids::Digest;
 use crate::limits::DOCUMENT_BYTES;
@@ -92,7 +95,7 @@ impl Document {
     pub fn seal(format: Format, plain: Bytes) -> Self {
         let digest = Digest::of(&plain);
         let size_bytes = plain.len() as u64;
-        match zstd::bulk::compress(&plain, Self::ZSTD_LEVEL) {
+        match pack(&plain) {
             Ok(packed) if packed.len() < plain.len() => {
                 Self { format, digest, size_bytes, encoding: Encoding::Zstd, stored: packed.into() }
             }
@@ -118,6 +121,18 @@ impl Document {
             found => Err(OpenError::WrongDigest { digest, found }),
         }
     }
+}
+
+/// One zstd frame. Its context costs more than a small document does, so each thread keeps one.
+fn pack(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    thread_local! {
+        static PACKER: std::io::Result<RefCell<Compressor<'static>>> =
+            Compressor::new(Document::ZSTD_LEVEL).map(RefCell::new);
+    }
+    PACKER.with(|packer| match packer {
+        Ok(packer) => packer.borrow_mut().compress(plain),
+        Err(error) => Err(error.kind().into()),
+    })
 }
 
 #[cfg(test)]

@@ -162,8 +162,8 @@ impl Sled {
                 remove_document(&mut rows, digest, &old);
             }
             let head = Head::of(stored);
-            rows.insert(key(Kind::Head, digest), head.encode());
-            for (number, chunk) in (0..).zip(stored.chunks(CHUNK_BYTES)) {
+            rows.insert(key(Kind::Head, digest), head.row(stored));
+            for (number, chunk) in (0..head.chunks()).zip(stored.chunks(CHUNK_BYTES)) {
                 rows.insert(chunk_key(digest, number), chunk);
             }
             next.documents.insert(digest, &head);
@@ -193,21 +193,26 @@ impl Sled {
     }
 
     fn head(&self, digest: &Digest) -> Result<Option<Head>, Error> {
+        Ok(self.head_row(digest)?.map(|(head, _)| head))
+    }
+
+    /// The head, and the document itself where it is short.
+    fn head_row(&self, digest: &Digest) -> Result<Option<(Head, BytesMut)>, Error> {
         let Some(value) = contain(&self.dir, || self.db.get(key(Kind::Head, digest)))? else {
             return Ok(None);
         };
-        Head::decode(&value)
-            .map(Some)
-            .ok_or_else(|| document_damaged(&self.dir, digest, "has an unreadable head"))
+        let (head, inline) = Head::decode(&value)
+            .ok_or_else(|| document_damaged(&self.dir, digest, "has an unreadable head"))?;
+        Ok(Some((head, BytesMut::from(inline))))
     }
 
     fn assemble(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
-        let Some(head) = self.head(digest)? else { return Ok(None) };
+        let Some((head, mut stored)) = self.head_row(digest)? else { return Ok(None) };
         let length = head.length as usize;
         if length > MAX_DOCUMENT_BYTES {
             return Err(document_damaged(&self.dir, digest, "claims an impossible length"));
         }
-        let mut stored = BytesMut::with_capacity(length);
+        stored.reserve(length - stored.len());
         for number in 0..head.chunks() {
             let chunk = contain(&self.dir, || self.db.get(chunk_key(digest, number)))?
                 .ok_or_else(|| document_damaged(&self.dir, digest, "lacks a chunk"))?;

@@ -41,7 +41,7 @@ fn rows_that_went_missing_are_damage() {
     check_damage(|db| drop(db.insert(key(Kind::Head, b"no digest"), b"").unwrap()), "no digest");
     check_damage(|db| drop(db.insert(key(Kind::Dropped, b"no digest"), b"").unwrap()), "no digest");
     check_damage(|db| drop(db.insert(key(Kind::Applied, &[]), b"x").unwrap()), "does not match its checksum");
-    let other = Head::of(b"another").encode();
+    let other = Head::of(b"another").row(b"another");
     check_damage(|db| drop(db.insert(key(Kind::Head, &long), other).unwrap()), "2 documents were written");
 }
 

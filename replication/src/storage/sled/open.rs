@@ -117,7 +117,7 @@ fn load(db: &Contained, dir: &Path) -> Result<(SmallState, Written), Error> {
     scan(db, dir, Kind::Head, |key, value| {
         let digest = key.try_into().map_err(|_| Error::damaged(dir, "a document head has no digest"))?;
         let head =
-            Head::decode(value).ok_or_else(|| document_damaged(dir, &digest, "has an unreadable head"))?;
+            Head::decode(value).ok_or_else(|| document_damaged(dir, &digest, "has an unreadable head"))?.0;
         if !dropped.contains(&digest) {
             found.insert(&digest, &head);
             documents.push((digest, u64::from(head.length)));

@@ -16,9 +16,9 @@ pub(super) enum Kind {
     /// The caller's rows, any number. Key: the caller's. Value: the caller's.
     Small = 2,
     /// One per document, written with its chunks and never changed but by overwriting all. Key: digest. Value:
-    /// [`Head`].
+    /// [`Head`], and behind it the stored bytes if they are no more than [`INLINE_BYTES`].
     Head = 3,
-    /// The document's stored bytes in order, each row but the last full. Key: digest, `u32` from 0.
+    /// The stored bytes of a longer document in order, each row but the last full. Key: digest, `u32` from 0.
     Chunk = 4,
     /// One per document that was dropped while held, until it is removed. Key: digest. Value: nothing.
     Dropped = 5,
@@ -28,6 +28,10 @@ pub(super) enum Kind {
 
 /// What a chunk row carries; with its key it stays below [`MAX_ROW_BYTES`].
 pub(super) const CHUNK_BYTES: usize = MAX_ROW_BYTES - 64;
+
+/// Documents up to this live in their head row: half the rows to write, and still little to read when all heads are
+/// read at open.
+pub(super) const INLINE_BYTES: usize = 4 << 10;
 
 /// The layout of [`AppliedRow`]'s value.
 const LAYOUT: u8 = 1;
@@ -59,17 +63,31 @@ impl Head {
         Head { length, checksum: checksum(stored) }
     }
 
-    pub(super) fn chunks(&self) -> u32 {
-        self.length.div_ceil(CHUNK_BYTES as u32)
+    fn is_inline(&self) -> bool {
+        self.length as usize <= INLINE_BYTES
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn chunks(&self) -> u32 {
+        if self.is_inline() { 0 } else { self.length.div_ceil(CHUNK_BYTES as u32) }
+    }
+
+    fn encode(&self) -> Vec<u8> {
         [&self.length.to_be_bytes()[..], &self.checksum].concat()
     }
 
-    pub(super) fn decode(value: &[u8]) -> Option<Head> {
+    /// The value under [`Kind::Head`] for these stored bytes.
+    pub(super) fn row(&self, stored: &[u8]) -> Vec<u8> {
+        let inline = if self.is_inline() { stored } else { &[] };
+        [&self.encode()[..], inline].concat()
+    }
+
+    /// Reads [`Head::row`]: the head, and the stored bytes that follow it.
+    pub(super) fn decode(value: &[u8]) -> Option<(Head, &[u8])> {
         let (length, rest) = value.split_first_chunk()?;
-        Some(Head { length: u32::from_be_bytes(*length), checksum: rest.try_into().ok()? })
+        let (checksum, inline) = rest.split_first_chunk()?;
+        let head = Head { length: u32::from_be_bytes(*length), checksum: *checksum };
+        let expected = if head.is_inline() { head.length as usize } else { 0 };
+        (inline.len() == expected).then_some((head, inline))
     }
 }
 
@@ -200,9 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn a_short_document_follows_its_head() {
+        for stored in [&b""[..], b"short", &[7; INLINE_BYTES], &[7; INLINE_BYTES + 1]] {
+            let head = Head::of(stored);
+            let row = head.row(stored);
+            let (read, inline) = Head::decode(&row).unwrap();
+            assert_eq!((read, inline), (head, if stored.len() > INLINE_BYTES { &[][..] } else { stored }));
+            assert_eq!(Head::decode(&row[..row.len() - 1]), None);
+            assert_eq!(Head::decode(&[&row[..], b"x"].concat()), None);
+        }
+    }
+
+    #[test]
     fn a_full_chunk_row_stays_within_the_limit() {
         assert!(chunk_key(&[0; 32], u32::MAX).len() + CHUNK_BYTES <= MAX_ROW_BYTES);
-        let counts = [(0, 0), (1, 1), (CHUNK_BYTES, 1), (CHUNK_BYTES + 1, 2)];
+        let counts =
+            [(0, 0), (INLINE_BYTES, 0), (INLINE_BYTES + 1, 1), (CHUNK_BYTES, 1), (CHUNK_BYTES + 1, 2)];
         for (bytes, chunks) in counts {
             assert_eq!(Head::of(&vec![0; bytes]).chunks(), chunks, "{bytes} bytes");
         }

@@ -32,12 +32,12 @@ const QUEUED_BYTES: usize = 64 << 20;
 /// What one change takes of [`QUEUED_BYTES`] at least, so that small ones are bounded in number too.
 const CHANGE_BYTES_MIN: usize = 1 << 10;
 
-/// Changes that are written as one.
-const MERGED_BYTES: usize = 4 << 20;
-
-/// How long changes wait for company. The engine's work is by row and by write: under load most rows of the heads, and
-/// all but one of the positions, are overwritten before this is over. Nobody waits for it.
-const GATHER_TIME: Duration = Duration::from_millis(100);
+/// Changes that are written as one, and how long they wait for company. The engine's work is by row: what is overwritten
+/// or dropped again meanwhile, such as heads, positions and the history of a busy environment, is never written. Nobody
+/// waits for it but a checkpoint, which ends the wait.
+const MERGED_BYTES: usize = 16 << 20;
+/// See [`MERGED_BYTES`]. Adds to what has to be replayed after a crash.
+const GATHER_TIME: Duration = Duration::from_millis(500);
 
 /// What a run of commands did to the stored rows and documents, netted: the last word on each key counts.
 #[derive(Debug, Default)]

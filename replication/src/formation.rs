@@ -27,21 +27,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs until this node has a membership: its own founding act, or the leader's first contact. Rings the alarm when
 /// it turns out that this node lost its disk.
 pub(crate) async fn run(state: Arc<MemberState>, founders: BTreeMap<u64, Founder>) {
-    state.set_waiting_for(founders.keys().copied().filter(|id| *id != state.home.node_id).collect());
-    let mut told = String::new();
+    let others = founders.keys().filter(|id| **id != state.home.node_id);
+    state.set_waiting_for(others.map(|id| format!("node {id}, not asked yet")).collect());
+    let mut told = Vec::new();
     while !state.has_membership() {
         let answers = ask(&state, &founders).await;
         if let Some(wiped) = wiped(&state, &answers) {
             return state.alarm.ring(Fatal::Wiped(wiped));
         }
-        let missing: Vec<u64> =
-            answers.iter().filter(|(_, answer)| answer.is_err()).map(|(id, _)| *id).collect();
-        let complaints =
+        let missing =
             answers.iter().filter_map(|(id, answer)| Some(format!("node {id}: {}", answer.as_ref().err()?)));
-        let complaints = complaints.collect::<Vec<_>>().join("; ");
-        if !complaints.is_empty() && complaints != told {
-            tracing::info!(waiting_for = ?missing, "waiting for the other founders: {complaints}");
-            told = complaints;
+        let missing: Vec<String> = missing.collect();
+        if !missing.is_empty() && missing != told {
+            tracing::info!("waiting for the other founders: {}", missing.join("; "));
+            told.clone_from(&missing);
         }
         state.set_waiting_for(missing);
         if let Some(members) = complete(&state, &founders, &answers) {

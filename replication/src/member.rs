@@ -69,7 +69,7 @@ pub(crate) struct MemberState {
     initialized: AtomicBool,
     /// Newest entry that was known to be committed at the start: SDKs were served it before.
     committed_at_start: u64,
-    waiting_for: Mutex<Vec<u64>>,
+    waiting_for: Mutex<Vec<String>>,
     stopping: AtomicBool,
     software_version: String,
 }
@@ -81,7 +81,7 @@ impl MemberState {
         members > 0
     }
 
-    pub(crate) fn set_waiting_for(&self, founders: Vec<u64>) {
+    pub(crate) fn set_waiting_for(&self, founders: Vec<String>) {
         *lock(&self.waiting_for) = founders;
     }
 

@@ -59,10 +59,10 @@ pub enum Readiness {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// No cluster was formed yet, or this node has not heard from it.
-    #[error("no membership yet: waiting for the founding voters {waiting_for:?}")]
+    #[error("no membership yet: waiting for {}", founders(.waiting_for))]
     NoMembership {
-        /// Founders that have not answered.
-        waiting_for: Vec<u64>,
+        /// Founders that have not answered, each with the reason.
+        waiting_for: Vec<String>,
     },
     /// It knew more to be committed than it has applied.
     #[error("catching up: applied {applied} of {target}")]
@@ -81,6 +81,13 @@ pub enum NotReady {
     /// What another node said of itself.
     #[error("{0}")]
     Reported(String),
+}
+
+fn founders(waiting_for: &[String]) -> String {
+    match waiting_for {
+        [] => "the founder with the lowest id to form the cluster".to_owned(),
+        some => some.join("; "),
+    }
 }
 
 impl Readiness {

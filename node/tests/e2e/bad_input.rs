@@ -326,7 +326,7 @@ fn a_peer_of_another_cluster() {
     let node = &mut stranger.nodes[0];
     node.start();
     eventually("the stranger says that it belongs nowhere", SOON, || {
-        node.http("/readyz").filter(|(status, why)| *status == 503 && why.contains("founding voters [1]"))
+        node.http("/readyz").filter(|(status, why)| *status == 503 && why.contains("belongs to cluster"))
     });
     let said = node.kill_and_read();
     assert!(said.contains("belongs to cluster \"acme\"") && said.contains("\"other\""), "{said}");

@@ -19,6 +19,7 @@ use crate::state_rows::{self, Located, MODEL_VERSION};
 use crate::storage::Error;
 use crate::storage::log::PurgeFloor;
 use crate::storage::snapshot::{Durable, Meta, Snapshots};
+use crate::storage::store::Applied;
 use crate::types::{
     EncodedCommand, Entry, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -257,13 +258,6 @@ impl SnapshotBuilder {
         let applied = self.located.applied().ok_or_else(nothing)?;
         // Its own position may be later; it must not be earlier.
         let checkpointed = self.projection.checkpoint()?.ok_or_else(nothing)?;
-        let meta = Meta {
-            position: applied.position,
-            membership: applied.membership,
-            digest: applied.digest,
-            rows: applied.rows,
-            model_version: MODEL_VERSION,
-        };
         let stored = |digest: Digest| match documents.document(&digest)? {
             Some(stored) => Ok((digest.0, stored)),
             None => Err(Error::Refused {
@@ -272,7 +266,12 @@ impl SnapshotBuilder {
             }),
         };
         let rows = self.located.state.rows().map(Ok);
-        self.files.snapshots.write(&meta, checkpointed, rows, self.located.state.documents().map(stored))
+        self.files.snapshots.write(
+            &meta_of(applied),
+            checkpointed,
+            rows,
+            self.located.state.documents().map(stored),
+        )
     }
 }
 
@@ -296,6 +295,12 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     }
 }
 
+/// What a snapshot file says of this instant.
+fn meta_of(applied: Applied) -> Meta {
+    let Applied { position, membership, digest, rows } = applied;
+    Meta { position, membership, digest, rows, model_version: MODEL_VERSION }
+}
+
 fn as_snapshot(file: Durable) -> Result<Snapshot, io::Error> {
     let meta = state_rows::snapshot_meta(&file).map_err(io::Error::other)?;
     Ok(Snapshot { meta, snapshot: SnapshotFile(file) })
@@ -312,14 +317,8 @@ mod tests {
     fn snapshot(snapshots: &Snapshots, index: u64) -> Durable {
         let last = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
         let applied = Located { last: Some(last), ..Located::default() }.applied().unwrap();
-        let meta = Meta {
-            position: applied.position,
-            membership: applied.membership,
-            digest: applied.digest,
-            rows: applied.rows,
-            model_version: MODEL_VERSION,
-        };
-        snapshots.write(&meta, applied.position, empty(), empty()).unwrap()
+        let position = applied.position;
+        snapshots.write(&meta_of(applied), position, empty(), empty()).unwrap()
     }
 
     /// openraft builds a snapshot beside the installation of another, which may be the newer one: the log is purged

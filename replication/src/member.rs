@@ -238,7 +238,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
 
     let snapshots = Snapshots::open(&dirs.snapshots, &cluster_id).map_err(refuse)?;
     let newest = snapshots.newest().map_err(refuse)?;
-    let files = SnapshotFiles::new(snapshots.clone(), newest, PurgeFloor::new());
+    let files = SnapshotFiles::new(snapshots, newest.clone(), PurgeFloor::new());
     let mut log = LogStore::open(&dirs.log, files.floor.clone()).map_err(refuse)?;
     let usage = log.usage();
     let committed = log.read_committed().await.map_err(|source| machine("read the log", source))?;
@@ -249,7 +249,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
     let bounds =
         LogBounds { purged: usage.stats().first_index.checked_sub(1), last: usage.stats().last_index };
     let disk = CatalogOnDisk::new(sled::Backend, &dirs.catalog);
-    let (store, stored) = match disk.open(&snapshots, bounds, state_rows::check).map_err(refuse)? {
+    let (store, stored) = match disk.open(newest.as_ref(), bounds, state_rows::check).map_err(refuse)? {
         Opened::Ready { store, state, rebuilt } => {
             if let Some(why) = rebuilt {
                 tracing::warn!(why, "the catalog was rebuilt from a snapshot");

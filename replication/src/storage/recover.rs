@@ -16,7 +16,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::snapshot::{Durable, Record, Snapshots};
+use super::snapshot::{Durable, Record};
 use super::store::{Applied, Backend, SmallState, Store, WriteBatch};
 use super::{Error, files};
 
@@ -59,20 +59,19 @@ impl<B: Backend> Catalog<B> {
         Catalog { backend, dir: dir.to_owned() }
     }
 
-    /// Opens the current generation if it is whole and fits the log and the newest snapshot; else makes a new one
+    /// Opens the current generation if it is whole and fits the log and the newest verified snapshot; else makes a new one
     /// from that snapshot, or an empty one if the log reaches back to its beginning.
     ///
     /// `check` compares the rows with the state digest stored with them, and says what is wrong. It is not asked
     /// about a store that was never written.
     pub(crate) fn open(
         &self,
-        snapshots: &Snapshots,
+        newest: Option<&Durable>,
         log: LogBounds,
         check: impl Fn(&SmallState) -> Result<(), String>,
     ) -> Result<Opened<B::Store>, Error> {
         files::create_dir(&self.dir)?;
-        let snapshot = snapshots.newest()?;
-        let range = Range::of(snapshot.as_ref(), log);
+        let range = Range::of(newest, log);
         let why = match self.open_current(&range, &check) {
             Ok(Some((store, state))) => return Ok(Opened::Ready { store, state, rebuilt: None }),
             Ok(None) => None,
@@ -84,8 +83,8 @@ impl<B: Backend> Catalog<B> {
             Err(error) => return Err(error),
         };
 
-        let (store, state) = match snapshot.filter(|snapshot| Some(snapshot.position().index) >= log.purged) {
-            Some(snapshot) => self.install(&snapshot, check)?,
+        let (store, state) = match newest.filter(|snapshot| Some(snapshot.position().index) >= log.purged) {
+            Some(snapshot) => self.install(snapshot, check)?,
             None if log.purged.is_none() => self.begin_empty()?,
             None => {
                 let why = why.unwrap_or_else(|| "there is no catalog".to_owned());

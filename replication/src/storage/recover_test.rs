@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::storage::snapshot;
+use crate::storage::snapshot::Snapshots;
 use crate::storage::testing::{Change, Model, check_digest, document};
 use crate::storage::{memory, sled};
 
@@ -40,7 +41,7 @@ impl<B: Backend + Clone> Node<B> {
     }
 
     fn open(&self) -> Result<Opened<B::Store>, Error> {
-        self.catalog().open(&self.snapshots(), self.log, check_digest)
+        self.catalog().open(self.snapshots().newest()?.as_ref(), self.log, check_digest)
     }
 
     /// The open store with a state it once had, and why it was rebuilt.
@@ -232,7 +233,7 @@ fn a_failing_machine_stops_recovery_and_loses_nothing() {
     let node = Node::lived(disk());
     let before = files::names(&node.dir()).unwrap();
     let failing = Catalog::new(Failing, &node.dir());
-    let result = failing.open(&node.snapshots(), node.log, check_digest);
+    let result = failing.open(node.snapshots().newest().unwrap().as_ref(), node.log, check_digest);
     assert!(matches!(result, Err(Error::Machine { .. })));
     assert_eq!(files::names(&node.dir()).unwrap(), before);
     assert_eq!(node.ready().1, 3);

@@ -56,6 +56,24 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Bench(meridian::bench::Command),
 
+    /// Copy everything the cluster holds to a file or an object store, and verify the copy
+    ///
+    /// Taken from whichever node answers, beside its traffic, and of one instant. A local file is replaced whole or not
+    /// at all.
+    Backup(meridian::backup::Backup),
+
+    /// Begin a cluster with a backup: put it into the empty data directory of a stopped node
+    ///
+    /// The node then starts as the only voter, and others join it. Everything is verified before anything is written.
+    Restore(Restore),
+
+    /// Bring a cluster back that lost a majority of its voters, from the survivor that holds most
+    ///
+    /// Stop what is left, run `meridian recover inspect --output json` on each survivor, then this on the one whose log
+    /// reaches furthest. What nobody holds any more is lost: it is said what that may be, and nothing happens before you
+    /// agree. With a majority of the voters left, start them instead.
+    Recover(meridian::recover::Recover),
+
     #[command(flatten)]
     Operate(meridian_ctl::Command),
 }
@@ -72,6 +90,19 @@ pub(crate) struct Serve {
     /// Stop when stdin closes, so that a node does not outlive the program that started it
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) source: meridian::restore::Source,
+
+    /// Configuration of the node that is to be the first one
+    #[arg(long, value_name = "FILE", env = "MERIDIAN_CONFIG")]
+    pub(crate) config: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
 }
 
 #[derive(Debug, Args)]

@@ -6,9 +6,12 @@
 
 mod address;
 mod explain;
+mod joining;
 mod problem;
 mod reader;
 mod rules;
+mod secret;
+mod serving;
 mod setting;
 mod source;
 #[cfg(test)]
@@ -19,13 +22,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use meridian_model::Name;
-use meridian_replication::{Options, Timing};
+use meridian_replication::{Options, Profile, Timing};
 
 pub use address::Address;
 pub use explain::explain;
+use joining::Identity;
+pub use joining::{Advertise, Join, Role};
 pub use problem::{Invalid, Problem};
 pub use reader::{Origin, Setting};
 use reader::{Reader, Table};
+pub use secret::Secret;
+pub use serving::{Backup, Drain, Freshness};
 use setting::TokenHash;
 pub use source::Sources;
 
@@ -52,7 +59,19 @@ pub struct Config {
     pub timing: Timing,
     /// How it logs.
     pub log: Log,
-    /// The first voters by node id, this node among them.
+    /// What this node is to become. A founder is a voter.
+    pub role: Role,
+    /// How others reach this node.
+    pub advertise: Advertise,
+    /// How this node gets in if it is no founder, and whom it lets in.
+    pub join: Join,
+    /// When answers are marked as possibly old.
+    pub freshness: Freshness,
+    /// How this node leaves service.
+    pub drain: Drain,
+    /// Where backups go by themselves, if they do.
+    pub backup: Option<Backup>,
+    /// The first voters by node id. This node is among them, or `join` has seeds.
     pub founders: BTreeMap<u64, Founder>,
 }
 
@@ -141,10 +160,16 @@ fn read(reader: &mut Reader) -> Option<Config> {
     let region = reader.required(&mut root, "region");
     let zone = reader.required(&mut root, "zone");
     let data_dir = reader.required(&mut root, "data_dir");
+    let role = reader.optional(&mut root, "role", Role::default());
     let insecure = reader.optional(&mut root, "insecure", false);
     let listen = read_listen(reader, &mut root);
+    let advertise = joining::read_advertise(reader, &mut root);
+    let join = joining::read_join(reader, &mut root);
     let operator_token_hashes = read_auth(reader, &mut root);
     let timing = read_timing(reader, &mut root);
+    let freshness = serving::read_freshness(reader, &mut root);
+    let drain = serving::read_drain(reader, &mut root);
+    let backup = serving::read_backup(reader, &mut root);
     let log = read_log(reader, &mut root);
     let founders = read_founders(reader, &mut root);
     reader.close(root);
@@ -158,10 +183,19 @@ fn read(reader: &mut Reader) -> Option<Config> {
     }
     if let Some(founders) = &founders {
         rules::founders(reader, founders);
-        if let (Some(node_id), Some(region), Some(zone)) = (node_id, &region, &zone) {
-            rules::this_node_is_a_founder(reader, founders, node_id, region, zone);
-        }
     }
+    let founders: BTreeMap<u64, Founder> = founders?.into_iter().collect();
+    if let (Some(node_id), Some(region), Some(zone), Some(role), Some(join)) =
+        (node_id, &region, &zone, role, &join)
+    {
+        joining::check(reader, &Identity { node_id, region, zone, role }, &founders, join);
+    }
+    let advertise = match (advertise, node_id, &listen) {
+        (Some(given), Some(node_id), Some(listen)) => {
+            joining::advertise(reader, given, founders.get(&node_id), listen)
+        }
+        _ => None,
+    };
     Some(Config {
         cluster_id: cluster_id?,
         node_id: node_id?,
@@ -173,7 +207,13 @@ fn read(reader: &mut Reader) -> Option<Config> {
         operator_token_hashes: operator_token_hashes?,
         timing: timing?,
         log: log?,
-        founders: founders?.into_iter().collect(),
+        role: role?,
+        advertise: advertise?,
+        join: join?,
+        freshness: freshness?,
+        drain: drain?,
+        backup: backup?,
+        founders,
     })
 }
 
@@ -196,13 +236,16 @@ fn read_auth(reader: &mut Reader, root: &mut Table) -> Option<Vec<[u8; 32]>> {
 }
 
 fn read_timing(reader: &mut Reader, root: &mut Table) -> Option<Timing> {
-    let default = Timing::default();
     let mut table = reader.table(root, "raft");
+    let profile = reader.optional(&mut table, "profile", Profile::default());
+    // A profile that is wrong was reported: the keys beside it are still looked at.
+    let default = profile.unwrap_or_default().timing();
     let mut milliseconds = |key, default| reader.optional(&mut table, key, default);
     let heartbeat = milliseconds("heartbeat_interval_ms", default.heartbeat_interval_ms);
     let shortest = milliseconds("election_timeout_min_ms", default.election_timeout_min_ms);
     let longest = milliseconds("election_timeout_max_ms", default.election_timeout_max_ms);
     reader.close(table);
+    profile?;
     Some(Timing {
         heartbeat_interval_ms: heartbeat?,
         election_timeout_min_ms: shortest?,
@@ -249,7 +292,19 @@ impl Config {
         Options {
             cluster_id: self.cluster_id.to_string(),
             node_id: self.node_id,
+            own: meridian_replication::Founder {
+                region: self.region.to_string(),
+                zone: self.zone.to_string(),
+                peer_address: self.advertise.peer.to_string(),
+                grpc_address: self.advertise.grpc.to_string(),
+            },
             founders: self.founders.iter().map(|(id, it)| (*id, founder(it))).collect(),
+            join: meridian_replication::Join {
+                seeds: self.join.seeds.iter().map(Address::to_string).collect(),
+                token: self.join.token.as_ref().map(|token| token.expose().to_owned()),
+                wants_vote: self.role == Role::Voter,
+                token_sha256: self.join.token_sha256.clone(),
+            },
             data_dir: self.data_dir.clone(),
             timing: self.timing,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),

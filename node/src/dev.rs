@@ -5,6 +5,8 @@
 //! child stays dead unless `--restart` was given. With `--data-dir` the cluster, its operator token and its SDK key
 //! are found again at the next start; without it everything is thrown away at the end.
 //!
+//! The cluster is open: it has a join token, and the configuration of one node more lies ready to be started by hand.
+//!
 //! Left to others: everything that a node does. The children run `meridian serve`, and this process talks to them
 //! over gRPC as any operator would.
 
@@ -53,7 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub base_port: Option<u16>,
 
-    /// One node in each: an odd number of names [default: as kept, else us-east,eu-west,ap-south]
+    /// One node in each, nine at most; the first ones vote (an odd number, up to five), the rest are learners [default:
+    /// as kept, else us-east,eu-west,ap-south]
     #[arg(long, value_name = "A,B,C")]
     pub regions: Option<Regions>,
 
@@ -76,7 +79,7 @@ pub struct Args {
 pub async fn run(args: Args, output: OutputFormat) -> anyhow::Result<()> {
     let stop = asked_to_stop(args.until_stdin_closes).context("cannot catch signals")?;
     let home = Home::open(args.data_dir, Wanted { regions: args.regions, base_port: args.base_port })?;
-    home.ports().check_free()?;
+    home.check_ports()?;
     let mut nodes = Nodes::start(&home)?;
     let result = tokio::select! {
         () = stop => Ok(()),
@@ -122,7 +125,8 @@ async fn look_after(
         if output == OutputFormat::Json {
             continue;
         }
-        let board = Board::new(nodes.processes(), observer.look().await, board::now_ms());
+        let seen = observer.look().await;
+        let board = Board::new(nodes.processes(), seen, board::now_ms());
         if on_terminal {
             write!(out, "{}", board::screen(&board, &announcement.text()))?;
         } else {

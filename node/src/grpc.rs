@@ -24,7 +24,10 @@ use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::auth::Auth;
+use crate::demand::Prover;
 use crate::render::cache::Renderings;
+use crate::service::Service;
+use crate::stamp::Stamper;
 
 mod accept;
 mod access;
@@ -52,11 +55,17 @@ pub struct Services {
     pub auth: Arc<Auth>,
     /// Shared with the other listeners.
     pub renderings: Renderings,
+    /// What answers are stamped with.
+    pub stamper: Stamper,
+    /// Proves what readers demand.
+    pub prover: Prover,
+    /// Whether readers are served.
+    pub service: Service,
     /// Told by the daemon whether this node serves.
     pub health: HealthReporter,
     /// What is counted.
     pub metrics: Metrics,
-    /// Cancelled when the node stops: new calls are refused and streams end, both with `UNAVAILABLE`.
+    /// Cancelled when the listener shall close: what still streams ends with `UNAVAILABLE`.
     pub stopping: CancellationToken,
 }
 
@@ -110,26 +119,17 @@ const OFFERED: [&str; 5] = [
 /// Serves until `stopping` is cancelled and the connections have ended; those that do not are left behind after five
 /// seconds.
 pub async fn serve(listener: TcpListener, services: Services) -> Result<(), Error> {
-    let Services { handle, auth, renderings, health, metrics, stopping } = services;
-    let access = access::Access::new(handle.clone(), auth.clone());
+    let Services { handle, auth, renderings, stamper, prover, service, health, metrics, stopping } = services;
+    let access = access::Access { handle: handle.clone(), auth: auth.clone(), service, stamper, prover };
     let streams = streams::Streams::new(metrics.clone());
-    let catalog = handle.catalog().clone();
 
     let config = ConfigServiceServer::new(config::Config {
         access: access.clone(),
-        source: config::Source {
-            catalog: catalog.clone(),
-            renderings: renderings.clone(),
-            node_id: handle.node_id(),
-        },
+        renderings: renderings.clone(),
         streams: streams.clone(),
     });
-    let statsig = StatsigForwardProxyServer::new(statsig::Statsig {
-        access: access.clone(),
-        catalog,
-        renderings,
-        streams,
-    });
+    let statsig =
+        StatsigForwardProxyServer::new(statsig::Statsig { access: access.clone(), renderings, streams });
     let admin = AdminServiceServer::new(admin::Admin::new(handle, access))
         .max_decoding_message_size(ADMIN_REQUEST_BYTES)
         .max_encoding_message_size(ANSWER_BYTES);

@@ -1,8 +1,10 @@
 //! Whether this node lives and may serve, for whoever asks from outside: load balancers over HTTP, clients over
 //! `grpc.health.v1`.
 //!
-//! A node is starting until replication is up, then as ready as replication says, until it is stopping or has
-//! failed. It never goes back.
+//! Two questions that are kept apart. *Ready*: has it what it knew of, and is it in service? A node that lost the others
+//! stays ready, for a region without quorum serves on. *Fresh*: can it show that it missed nothing for longer than the
+//! bound? Whoever has a choice asks that one. Over gRPC the config services answer for both, the server as a whole for
+//! the first.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -16,13 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// What is reported over gRPC: the whole server, and each service by itself.
-const SERVICES: [&str; 4] = [
-    "",
-    config_service_server::SERVICE_NAME,
-    admin_service_server::SERVICE_NAME,
-    statsig_forward_proxy_server::SERVICE_NAME,
-];
+use crate::service::{Away, Service};
+use crate::stamp::Stamper;
 
 /// How old the report over gRPC may be.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -33,9 +30,15 @@ pub struct Health(Arc<Milestones>);
 
 #[derive(Debug, Default)]
 struct Milestones {
-    running: OnceLock<Handle>,
-    stopping: OnceLock<()>,
+    running: OnceLock<Running>,
+    service: Service,
     failed: OnceLock<String>,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: Handle,
+    stamper: Stamper,
 }
 
 /// Why a node does not live, or may not be sent work.
@@ -44,9 +47,9 @@ pub enum Unfit {
     /// What is on disk is being read.
     #[error("starting")]
     Starting,
-    /// It will not come back.
-    #[error("stopping")]
-    Stopping,
+    /// It leaves service, or has.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// It will not come back.
     #[error("failed: {0}")]
     Failed(String),
@@ -57,13 +60,8 @@ pub enum Unfit {
 
 impl Health {
     /// Replication is up.
-    pub fn running(&self, handle: Handle) {
-        self.0.running.get_or_init(|| handle);
-    }
-
-    /// The node was asked to stop.
-    pub fn stopping(&self) {
-        self.0.stopping.get_or_init(|| ());
+    pub fn running(&self, handle: Handle, stamper: Stamper) {
+        self.0.running.get_or_init(|| Running { handle, stamper });
     }
 
     /// The node cannot go on.
@@ -71,9 +69,19 @@ impl Health {
         self.0.failed.get_or_init(|| cause.into());
     }
 
+    /// Whether this node is in service.
+    pub fn service(&self) -> &Service {
+        &self.0.service
+    }
+
     /// The way to replication, once it is up.
     pub fn handle(&self) -> Option<&Handle> {
-        self.0.running.get()
+        self.0.running.get().map(|running| &running.handle)
+    }
+
+    /// Stamps answers, once replication is up.
+    pub fn stamper(&self) -> Option<&Stamper> {
+        self.0.running.get().map(|running| &running.stamper)
     }
 
     /// Whether the process should be left alone. A node that is starting, catching up or stopping should.
@@ -83,9 +91,35 @@ impl Health {
 
     /// Whether SDKs may be sent here.
     pub fn ready(&self) -> Result<(), Unfit> {
+        self.verdict(self.0.service.ready())
+    }
+
+    /// Whether a read that came here is answered. Longer than [`Health::ready`]: not everybody has heard yet.
+    pub fn answers_reads(&self) -> Result<(), Unfit> {
+        self.verdict(self.0.service.answers_reads())
+    }
+
+    /// Whether this node is known to be no staler than the bound.
+    pub fn fresh(&self) -> bool {
+        self.stamper().is_some_and(|stamper| stamper.look().1.within_bound())
+    }
+
+    fn verdict(&self, in_service: Result<(), Away>) -> Result<(), Unfit> {
         self.live()?;
-        let readiness = self.handle().map(Handle::readiness);
-        verdict(self.0.stopping.get().is_some(), readiness)
+        verdict(in_service, self.handle().map(Handle::readiness))
+    }
+
+    fn told(&self) -> Told {
+        let ready = self.ready();
+        let node = ready.is_ok();
+        // Operators must get through to a node that is out of service, to put it back.
+        let operators = match ready {
+            Ok(()) | Err(Unfit::Away(Away::Draining | Away::Drained)) => true,
+            Err(Unfit::Away(Away::Stopping) | Unfit::Starting | Unfit::Failed(_) | Unfit::NotReady(_)) => {
+                false
+            }
+        };
+        Told { node, configs: node && self.fresh(), operators }
     }
 
     /// Keeps `grpc.health.v1` in step until cancelled.
@@ -97,30 +131,42 @@ impl Health {
         let mut reported = None;
         let mut ticks = tokio::time::interval(REPORT_INTERVAL);
         while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-            let ready = self.ready().is_ok();
-            if reported.replace(ready) != Some(ready) {
-                tell(&reporter, ready).await;
+            let told = self.told();
+            if reported.replace(told) != Some(told) {
+                tell(&reporter, told).await;
             }
         }
-        tell(&reporter, false).await;
+        tell(&reporter, Told::default()).await;
         Ok(())
     }
 }
 
-/// Being asked to stop outweighs what replication says.
-fn verdict(stopping: bool, readiness: Option<Readiness>) -> Result<(), Unfit> {
+/// Being out of service outweighs what replication says.
+fn verdict(in_service: Result<(), Away>, readiness: Option<Readiness>) -> Result<(), Unfit> {
+    in_service?;
     match readiness {
-        _ if stopping => Err(Unfit::Stopping),
         None => Err(Unfit::Starting),
         Some(Readiness::Ready) => Ok(()),
         Some(Readiness::NotReady(why)) => Err(why.into()),
     }
 }
 
-/// Tells those who ask over gRPC.
-pub async fn tell(reporter: &HealthReporter, ready: bool) {
-    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for service in SERVICES {
+/// Who serves, as those are told who ask over gRPC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    node: bool,
+    configs: bool,
+    operators: bool,
+}
+
+async fn tell(reporter: &HealthReporter, told: Told) {
+    for (service, serves) in [
+        ("", told.node),
+        (config_service_server::SERVICE_NAME, told.configs),
+        (statsig_forward_proxy_server::SERVICE_NAME, told.configs),
+        (admin_service_server::SERVICE_NAME, told.operators),
+    ] {
+        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status(service, status).await;
     }
 }
@@ -138,16 +184,17 @@ mod tests {
     #[test]
     fn only_a_ready_node_is_sent_work() {
         let behind = NotReady::CatchingUp { applied: 3, target: 9 };
-        for (stopping, readiness, expected) in [
-            (false, None, Err("starting")),
-            (false, Some(Readiness::Ready), Ok(())),
-            (false, Some(Readiness::NotReady(behind)), Err("catching up: applied 3 of 9")),
-            (false, Some(Readiness::NotReady(NotReady::Stopping)), Err("stopping")),
-            (true, Some(Readiness::Ready), Err("stopping")),
-            (true, None, Err("stopping")),
+        for (in_service, readiness, expected) in [
+            (Ok(()), None, Err("starting")),
+            (Ok(()), Some(Readiness::Ready), Ok(())),
+            (Ok(()), Some(Readiness::NotReady(behind)), Err("catching up: applied 3 of 9")),
+            (Ok(()), Some(Readiness::NotReady(NotReady::Stopping)), Err("stopping")),
+            (Err(Away::Stopping), Some(Readiness::Ready), Err("stopping")),
+            (Err(Away::Stopping), None, Err("stopping")),
+            (Err(Away::Drained), Some(Readiness::Ready), Err("drained")),
         ] {
-            let verdict = verdict(stopping, readiness.clone()).map_err(|unfit| unfit.to_string());
-            assert_eq!(verdict, expected.map_err(str::to_owned), "{stopping} {readiness:?}");
+            let verdict = verdict(in_service, readiness.clone()).map_err(|unfit| unfit.to_string());
+            assert_eq!(verdict, expected.map_err(str::to_owned), "{in_service:?} {readiness:?}");
         }
     }
 
@@ -155,7 +202,7 @@ mod tests {
     fn only_a_failed_node_is_not_left_alone() {
         let health = Health::default();
         assert_eq!(health.live(), Ok(()));
-        health.stopping();
+        health.service().stop(Duration::ZERO);
         assert_eq!(health.live(), Ok(()));
         health.failed("no disk");
         health.failed("and more");
@@ -167,15 +214,17 @@ mod tests {
     async fn every_service_is_reported() {
         let reporter = HealthReporter::new();
         let service = HealthService::from_health_reporter(reporter.clone());
-        for (ready, expected) in [(true, Shown::Serving), (false, Shown::NotServing)] {
-            tell(&reporter, ready).await;
-            for name in [
-                "",
-                "meridian.config.v1.ConfigService",
-                "meridian.admin.v1.AdminService",
-                "statsig_forward_proxy.StatsigForwardProxy",
+        let all = Told { node: true, configs: true, operators: true };
+        for told in [all, Told { configs: false, ..all }, Told { operators: true, ..Told::default() }] {
+            tell(&reporter, told).await;
+            for (name, serves) in [
+                ("", told.node),
+                ("meridian.config.v1.ConfigService", told.configs),
+                ("meridian.admin.v1.AdminService", told.operators),
+                ("statsig_forward_proxy.StatsigForwardProxy", told.configs),
             ] {
                 let request = tonic::Request::new(HealthCheckRequest { service: name.to_owned() });
+                let expected = if serves { Shown::Serving } else { Shown::NotServing };
                 assert_eq!(service.check(request).await.unwrap().get_ref().status(), expected, "{name}");
             }
         }

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use meridian::config::{self, LogFormat, Sources};
 use meridian::serve::{self, Listeners};
 use meridian::telemetry::{self, with_causes};
-use meridian::{bench, dev, token};
+use meridian::{backup, bench, dev, recover, restore, token};
 use meridian_ctl::OutputFormat;
 use tokio::runtime::Runtime;
 
@@ -18,11 +18,12 @@ mod cli;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use cli::{CheckConfig, Cli, Command, Serve};
+use cli::{CheckConfig, Cli, Command, Restore, Serve};
 
 /// Something failed that may work another time.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong; nothing was tried. As clap has it.
+/// The command line or the configuration is wrong, be it that the cluster does not take this node: another time is no
+/// better. As clap has it.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -38,6 +39,13 @@ fn main() -> ExitCode {
         Command::Bench(command) => Runtime::new().map_err(Into::into).and_then(|runtime| {
             runtime.block_on(bench::run(global, command)).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }),
+        Command::Backup(command) => Runtime::new().map_err(Into::into).and_then(|runtime| {
+            Ok(print(&runtime.block_on(backup::run(global, command))?).map(|()| ExitCode::SUCCESS)?)
+        }),
+        Command::Restore(args) => restored(args),
+        Command::Recover(command) => recover::run(command, as_json)
+            .map_err(Into::into)
+            .and_then(|said| Ok(print(&said).map(|()| ExitCode::SUCCESS)?)),
         Command::Operate(command) => Runtime::new()
             .map_err(Into::into)
             .map(|runtime| runtime.block_on(meridian_ctl::run(global, command))),
@@ -71,14 +79,14 @@ fn run(args: Serve) -> Ended {
     });
     // What was left behind goes with the process.
     runtime.shutdown_background();
-    match (served, log_format) {
-        (Ok(()), _) => Ok(ExitCode::SUCCESS),
-        (Err(error), LogFormat::Text) => Err(error),
-        (Err(error), LogFormat::Json) => {
-            tracing::error!("{}", with_causes(&*error));
-            Ok(FAILED.into())
-        }
+    let Err(error) = served else { return Ok(ExitCode::SUCCESS) };
+    match log_format {
+        LogFormat::Text => complain(&with_causes(&*error)),
+        LogFormat::Json => tracing::error!("{}", with_causes(&*error)),
     }
+    // Whoever supervises the process must not start a node again that the others do not want.
+    let unwelcome = matches!(error.downcast_ref(), Some(serve::Error::Unwelcome(_)));
+    Ok(if unwelcome { USAGE } else { FAILED }.into())
 }
 
 fn check(args: CheckConfig, as_json: bool) -> Ended {
@@ -88,6 +96,18 @@ fn check(args: CheckConfig, as_json: bool) -> Ended {
         _ => print(&config::explain(&loaded, as_json))?,
     }
     Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { USAGE.into() })
+}
+
+fn restored(args: Restore) -> Ended {
+    let loaded = match config::load(Sources::of_process(args.config, args.overrides.set)) {
+        Ok(loaded) => loaded,
+        Err(invalid) => {
+            invalid.problems.iter().for_each(|problem| complain(&problem.to_string()));
+            return Ok(USAGE.into());
+        }
+    };
+    print(&Runtime::new()?.block_on(restore::run(args.source, &loaded.config))?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show_token(as_json: bool) -> Ended {

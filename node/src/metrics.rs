@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::config::Config;
 use crate::health::Health;
 use crate::render::cache::Renderings;
+use crate::service::Phase;
 
 mod process;
 
@@ -49,12 +50,23 @@ enum Read {
     Process(fn(&Process) -> f64),
 }
 
-const NUMBERS: [Number; 22] = [
+const NUMBERS: [Number; 24] = [
     Number {
         name: "meridian_ready",
         unit: None,
         meaning: "1 if SDKs may be sent here, else 0",
         read: Read::Health(|health| f64::from(u8::from(health.ready().is_ok()))),
+    },
+    Number {
+        name: "meridian_service_state",
+        unit: None,
+        meaning: "0 while this node is in service, 1 while it drains, 2 when it is drained, 3 while it stops",
+        read: Read::Health(|health| match health.service().phase() {
+            Phase::Serving => 0.0,
+            Phase::Draining { .. } => 1.0,
+            Phase::Drained => 2.0,
+            Phase::Stopping { .. } => 3.0,
+        }),
     },
     Number {
         name: "meridian_raft_term",
@@ -91,6 +103,14 @@ const NUMBERS: [Number; 22] = [
         unit: Some(Unit::Seconds),
         meaning: "Unix time up to which this node holds everything that was committed",
         read: Read::Status(|status| status.fresh_as_of_ms as f64 / 1_000.0),
+    },
+    Number {
+        name: "meridian_staleness",
+        unit: Some(Unit::Seconds),
+        meaning: "For how long this node may have missed something, by its own stopwatch; infinite until it heard from a leader",
+        read: Read::Status(|status| {
+            status.staleness.map_or(f64::INFINITY, |staleness| staleness.as_secs_f64())
+        }),
     },
     Number {
         name: "meridian_projects",
@@ -256,10 +276,10 @@ mod tests {
 
     use super::*;
     use crate::render::cache::DEFAULT_CAPACITY_BYTES;
-    use crate::{grpc, http};
+    use crate::{demand, grpc, http};
 
-    /// How the names of what the listeners count begin.
-    const LISTENERS: [&str; 2] = ["meridian_grpc_", "meridian_http_"];
+    /// How the names of what is counted elsewhere begin.
+    const COUNTED: [&str; 3] = ["meridian_grpc_", "meridian_http_", "meridian_demand_"];
 
     impl Number {
         /// As it is scraped.
@@ -285,16 +305,14 @@ mod tests {
         let mut registry = Registry::default();
         grpc::Metrics::register(&mut registry);
         http::config::Metrics::register(&mut registry);
+        demand::Metrics::register(&mut registry);
         let mut names = described(&registry);
-        assert!(
-            names.iter().all(|name| LISTENERS.iter().any(|prefix| name.starts_with(prefix))),
-            "{names:?}"
-        );
+        assert!(names.iter().all(|name| COUNTED.iter().any(|prefix| name.starts_with(prefix))), "{names:?}");
         names.extend(NUMBERS.iter().map(Number::full_name));
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:#?}");
         // A counter with labels shows itself only once it counts, so its name is kept apart by the prefix.
         for number in &NUMBERS {
-            assert!(LISTENERS.iter().all(|prefix| !number.name.starts_with(prefix)), "{}", number.name);
+            assert!(COUNTED.iter().all(|prefix| !number.name.starts_with(prefix)), "{}", number.name);
         }
     }
 

@@ -1,9 +1,11 @@
 //! A node from start to end: what is brought up in which order, and how it is taken down.
 //!
 //! Up: listeners are bound, health and metrics answer, what is on disk is read, SDKs and operators are let in. Down:
-//! not ready any more, leadership handed over, streams ended with `UNAVAILABLE`, requests finished, Raft stopped and
-//! the catalog flushed. A node whose storage failed writes nothing more.
+//! not ready any more, leadership handed over while streams are ended with `UNAVAILABLE` one by one and reads are still
+//! answered, listeners closed, requests finished, Raft stopped and the catalog flushed. A node whose storage failed
+//! writes nothing more.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -12,25 +14,37 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use meridian_replication::{Fatal, Handle, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::auth::Auth;
+use crate::backup;
 use crate::config::{Config, Listen};
+use crate::demand::{self, Prover};
 use crate::grpc;
-use crate::health::{self, Health};
+use crate::health::Health;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::render::cache::{DEFAULT_CAPACITY_BYTES, Renderings};
+use crate::stamp::Stamper;
 use crate::supervisor::{Failure, Policy, Supervisor};
 
+mod drain;
 mod signals;
 
 pub use signals::asked_to_stop;
 
 /// The task that ends when replication cannot go on.
 const REPLICATION: &str = "replication";
+
+/// When a node stops, its streams end spread over this time: a rolling restart makes no herd, and whoever runs the
+/// process need not wait for long.
+const STREAMS_END: Duration = Duration::from_secs(3);
+
+/// At least so long a node that stops says that it is not ready, and answers all the same: balancers ask once a second
+/// or so, and until they have, they send readers here.
+const LEAD: Duration = Duration::from_secs(1);
 
 /// Every listener gives its requests five seconds to finish; then it must be gone.
 const TASKS_END: Duration = Duration::from_secs(6);
@@ -62,6 +76,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The others do not take this node as it is: starting it again would not change that.
+    #[error(transparent)]
+    Unwelcome(Fatal),
     /// The node was running and cannot go on.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -128,6 +145,8 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     let mut metrics = Metrics::new(&config, health.clone(), renderings.clone());
     let grpc_metrics = grpc::Metrics::register(metrics.registry());
     let http_metrics = http::config::Metrics::register(metrics.registry());
+    let demand_metrics = demand::Metrics::register(metrics.registry());
+    let backup_metrics = backup::schedule::Metrics::register(metrics.registry());
 
     // First of all and last of all: it must answer while a large catalog is read, and while the node drains.
     let admin_stopping = CancellationToken::new();
@@ -136,7 +155,17 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         .map_err(|source| Error::Machine { what: "the admin thread", source })?;
 
     let handle = start_replication(&config, listeners.peer).await?;
-    health.running(handle.clone());
+    let stamper = Stamper::new(handle.clone(), config.freshness);
+    let prover = Prover::new(handle.clone(), stamper.clone(), demand_metrics);
+    let service = health.service().clone();
+    let drainer = drain::Drainer {
+        handle: handle.clone(),
+        service: service.clone(),
+        window: config.drain.window,
+        metrics: grpc_metrics.clone(),
+    };
+    drainer.begin();
+    health.running(handle.clone(), stamper.clone());
     let auth = Arc::new(Auth::new(config.operator_token_hashes, handle.catalog().clone()));
     let reporter = HealthReporter::new();
 
@@ -152,28 +181,38 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         handle: handle.clone(),
         auth: auth.clone(),
         renderings: renderings.clone(),
+        stamper: stamper.clone(),
+        prover: prover.clone(),
+        service: service.clone(),
         health: reporter.clone(),
-        metrics: grpc_metrics,
+        metrics: grpc_metrics.clone(),
         stopping: stopping.clone(),
     };
     tasks.spawn("grpc listener", Policy::Essential, grpc::serve(adopt(listeners.grpc)?, services));
-    let source = http::config::Source { health: health.clone(), auth, renderings, metrics: http_metrics };
+    let source = http::config::Source {
+        health: health.clone(),
+        auth,
+        renderings,
+        stamper,
+        prover,
+        metrics: http_metrics,
+    };
     let (router, bounds) = (http::config::router(source), http::config::BOUNDS);
     tasks.spawn(
         "http listener",
         Policy::Essential,
         http::serve(adopt(listeners.http)?, router, bounds, stopping.clone()),
     );
-    tasks.spawn(
-        "health report",
-        Policy::Essential,
-        health.clone().report(reporter.clone(), stopping.clone()),
-    );
+    tasks.spawn("health report", Policy::Essential, health.clone().report(reporter, stopping.clone()));
+    tasks.spawn("drain", Policy::Essential, drainer.run(stopping.clone()));
+    if let Some(config) = config.backup {
+        let schedule = backup::schedule::run(handle.clone(), config, backup_metrics, stopping.clone());
+        tasks.spawn("backup schedule", Policy::Dispensable, schedule.map(Ok::<(), Infallible>));
+    }
 
     let may_write = tokio::select! {
         () = stop => {
             tracing::info!("stopping");
-            health.stopping();
             true
         }
         failure = tasks.failed() => {
@@ -182,17 +221,35 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
             failure.task != REPLICATION
         }
     };
-    health::tell(&reporter, false).await;
+    service.stop(STREAMS_END);
     if may_write {
-        handle.hand_over().await;
+        tokio::join!(handle.hand_over(), let_go(&grpc_metrics));
     }
     tasks.stop(TASKS_END).await;
     if may_write && timeout(REPLICATION_STOPS, handle.stop()).await.is_err() {
         tracing::warn!("replication did not stop in time");
     }
-    match tasks.failed().now_or_never() {
-        None => Ok(()),
-        Some(failure) => Err(failure.into()),
+    match (tasks.failed().now_or_never(), handle.failed().now_or_never()) {
+        (Some(_), Some(fatal)) if is_unwelcome(&fatal) => Err(Error::Unwelcome(fatal)),
+        (Some(failure), _) => Err(failure.into()),
+        (None, _) => Ok(()),
+    }
+}
+
+fn is_unwelcome(fatal: &Fatal) -> bool {
+    match fatal {
+        Fatal::Wiped(_) | Fatal::Removed { .. } | Fatal::NotLetIn(_) => true,
+        Fatal::Storage(_) | Fatal::Raft(_) => false,
+    }
+}
+
+/// Waits until no stream is open, for as long as they may take to end, and for a while in any case.
+async fn let_go(metrics: &grpc::Metrics) {
+    /// Coarse enough to cost nothing.
+    const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+    let began = Instant::now();
+    while began.elapsed() < LEAD || (metrics.open_streams() > 0 && began.elapsed() < STREAMS_END) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 pub struct Catalog {
     region: Name,
     view: ArcSwap<View>,
+    /// Of the view, for those who wait for it to rise. Never ahead of the view.
+    revision: watch::Sender<u64>,
     /// Environments that somebody watches. Entries without receivers are removed when a new one is added, so the
     /// map is no larger than twice the number of watched environments.
     watched: Mutex<Watched>,
@@ -64,7 +66,8 @@ impl View {
 
 impl Catalog {
     pub(crate) fn new(region: Name, view: View) -> Self {
-        Self { region, view: ArcSwap::from_pointee(view), watched: Mutex::default() }
+        let revision = watch::Sender::new(view.revision);
+        Self { region, view: ArcSwap::from_pointee(view), revision, watched: Mutex::default() }
     }
 
     /// The region whose pointer this node follows.
@@ -75,6 +78,17 @@ impl Catalog {
     /// The newest view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// Its revision, without holding on to it.
+    pub(crate) fn revision(&self) -> u64 {
+        self.view.load().revision
+    }
+
+    /// Waits until the view has at least this revision, for ever if it never does.
+    pub(crate) async fn reached(&self, revision: u64) {
+        // An error means that the catalog is gone, and this borrows it.
+        let _ = self.revision.subscribe().wait_for(|published| *published >= revision).await;
     }
 
     /// Tells about changes in one environment: publishes, moved pointers, revoked keys. Subscribe first, then look
@@ -95,6 +109,7 @@ impl Catalog {
     pub(crate) fn publish(&self, view: View, touched: impl IntoIterator<Item = EnvironmentRef>) {
         let revision = view.revision;
         self.view.store(Arc::new(view));
+        self.revision.send_replace(revision);
         let watched = self.watched();
         for at in touched {
             if let Some(sender) = watched.senders.get(&at) {
@@ -107,6 +122,7 @@ impl Catalog {
     pub(crate) fn replace(&self, view: View) {
         let revision = view.revision;
         self.view.store(Arc::new(view));
+        self.revision.send_replace(revision);
         // Only now: who subscribed until here is woken, and who subscribes later finds the new view.
         for sender in self.watched().senders.values() {
             sender.send_replace(revision);

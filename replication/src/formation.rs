@@ -3,6 +3,8 @@
 //!
 //! It needs an answer from every founder, because the membership records each one's incarnation: a founder that
 //! later comes back with an empty disk is told from the one that gave its vote.
+//!
+//! A node that is called a founder and finds a cluster without it came too late: it joins, as any other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +26,8 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(200);
 /// For one founder's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs until this node has a membership: its own founding act, or the leader's first contact. Rings the alarm when
-/// it turns out that this node lost its disk.
+/// Runs until this node has a membership, by its own founding act or the leader's first contact, or until it finds that
+/// the cluster was founded without it. Rings the alarm when it turns out that this node lost its disk, or was removed.
 pub(crate) async fn run(state: Arc<MemberState>, founders: BTreeMap<u64, Founder>) {
     let others = founders.keys().filter(|id| **id != state.home.node_id);
     state.set_waiting_for(others.map(|id| format!("node {id}, not asked yet")).collect());
@@ -34,6 +36,13 @@ pub(crate) async fn run(state: Arc<MemberState>, founders: BTreeMap<u64, Founder
         let answers = ask(&state, &founders).await;
         if let Some(wiped) = wiped(&state, &answers) {
             return state.alarm.ring(Fatal::Wiped(wiped));
+        }
+        let removed_at = answers.values().flatten().map(|answer| answer.caller_removed_at_ms);
+        if let Some(at_ms) = removed_at.max().filter(|at_ms| *at_ms > 0) {
+            return state.alarm.ring(Fatal::Removed { node_id: state.home.node_id, at_ms });
+        }
+        if founded_without(state.home.node_id, &answers) {
+            return tracing::info!("the cluster exists without this node, which joins it");
         }
         let missing =
             answers.iter().filter_map(|(id, answer)| Some(format!("node {id}: {}", answer.as_ref().err()?)));
@@ -55,7 +64,7 @@ type Answers = BTreeMap<u64, Result<proto::IdentifyResponse, String>>;
 async fn ask(state: &MemberState, founders: &BTreeMap<u64, Founder>) -> Answers {
     let others = founders.iter().filter(|(id, _)| **id != state.home.node_id);
     let questions = others.map(|(id, founder)| async move {
-        let mut client = state.peers.stranger(*id, &founder.peer_address);
+        let mut client = state.peers.stranger(Some(*id), &founder.peer_address);
         let asked = client.identify(proto::IdentifyRequest {});
         let answer = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
@@ -78,6 +87,11 @@ fn wiped(state: &MemberState, answers: &Answers) -> Option<String> {
             home.node_id
         )
     })
+}
+
+/// Whether somebody is in a cluster that this node is not in.
+fn founded_without(mine: u64, answers: &Answers) -> bool {
+    answers.values().flatten().any(|answer| answer.initialized && member_of(answer, mine).is_none())
 }
 
 /// The first membership, if it is this node's to write: every founder answered, none belongs to a cluster, and no

@@ -1,5 +1,6 @@
 //! The only door to the replicated state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::Catalog;
 use crate::error::{Fatal, Leader, ProposeError, ReadError};
-use crate::member::{Lifeline, MemberState, hand_over, now_ms};
+use crate::leadership;
+use crate::member::{Lifeline, MemberState, now_ms};
 use crate::membership::Member;
+use crate::membership::change::ListedMember;
 use crate::metrics::StorageMetrics;
 use crate::network::wire::Wire as _;
 use crate::status::{NodeReport, NodeStatus, Readiness};
@@ -36,7 +39,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 /// A running member of the cluster. Cheap to clone; the member runs on threads of its own until [`Handle::stop`].
 #[derive(Clone)]
 pub struct Handle {
-    state: Arc<MemberState>,
+    pub(crate) state: Arc<MemberState>,
     lifeline: Lifeline,
     proposed: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -86,7 +89,7 @@ impl Handle {
             return Err(ProposeError::Stopping);
         }
         if !self.state.leads() {
-            return Err(self.not_leader());
+            return Err(ProposeError::NotLeader { leader: self.state.other_leader() });
         }
         let command = Command { request_id: Some(request_id), actor, time_ms: now_ms(), mutation };
         let body = wire::encode_command(&command);
@@ -121,16 +124,6 @@ impl Handle {
             ) => ProposeError::Unknown,
             RaftError::Fatal(_) => ProposeError::Unknown,
         }
-    }
-
-    fn not_leader(&self) -> ProposeError {
-        let metrics = self.state.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader.filter(|id| *id != self.state.home.node_id).and_then(|node_id| {
-            let member = metrics.membership_config.membership().get_node(&node_id)?;
-            Some(Leader { node_id, grpc_address: member.grpc_address.clone() })
-        });
-        ProposeError::NotLeader { leader }
     }
 
     /// The document of a kept release. Served ones are in memory, others come from the disk, off the request path.
@@ -170,16 +163,27 @@ impl Handle {
         self.state.status()
     }
 
-    /// Every member, asked now and in parallel; whoever does not answer within half a second is reported so.
-    pub async fn cluster(&self) -> Vec<NodeReport> {
-        let members: Vec<(u64, Member, bool)> = {
+    /// Everybody in the newest membership that this node has, by id. Empty before the first.
+    pub fn members(&self) -> Vec<ListedMember> {
+        let membership = {
             let metrics = self.state.raft.metrics();
             let metrics = metrics.borrow_watched();
-            let membership = metrics.membership_config.membership();
-            let voters: Vec<u64> = membership.voter_ids().collect();
-            membership.nodes().map(|(id, member)| (*id, member.clone(), voters.contains(id))).collect()
+            metrics.membership_config.clone()
         };
-        let reports = members.into_iter().map(|(node_id, member, voter)| async move {
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let nodes = membership.membership().nodes();
+        let listed = nodes.map(|(node_id, member)| ListedMember {
+            node_id: *node_id,
+            member: member.clone(),
+            voter: voters.contains(node_id),
+        });
+        listed.collect()
+    }
+
+    /// Every member, asked now and in parallel; whoever does not answer within half a second is reported so.
+    pub async fn cluster(&self) -> Vec<NodeReport> {
+        let members = self.members().into_iter();
+        let reports = members.map(|ListedMember { node_id, member, voter }| async move {
             let status = self.ask(node_id, &member).await;
             NodeReport { node_id, member, voter, status }
         });
@@ -226,7 +230,7 @@ impl Handle {
     /// Lets another voter lead, if this node does: writers hear of it and go there, and this node may finish what it has
     /// begun. Bounded by about a second; tells in the log whether it worked.
     pub async fn hand_over(&self) {
-        hand_over(&self.state).await;
+        leadership::leave(&self.state).await;
     }
 
     /// Hands leadership over if this node leads, stops Raft, and makes the catalog durable. After it returns the data
@@ -256,7 +260,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::options::{Founder, Options, Timing};
+    use crate::options::{Founder, Join, Options, Timing};
 
     /// openraft asserts much; its core is a task, and a task that panics leaves the process alive.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,7 +276,9 @@ mod tests {
         let options = Options {
             cluster_id: "test".to_owned(),
             node_id: 1,
+            own: founder.clone(),
             founders: BTreeMap::from([(1, founder)]),
+            join: Join::default(),
             data_dir: temp.path().to_owned(),
             timing: Timing::default(),
             software_version: "test".to_owned(),

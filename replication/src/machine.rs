@@ -6,12 +6,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use futures::{Stream, StreamExt as _};
 use meridian_model::state::Changes;
-use meridian_model::{Digest, Document, EnvironmentRef, Mutation, Name, Release, wire};
+use meridian_model::{
+    Command, Digest, Document, EnvironmentRef, Mutation, Name, Outcome, Release, RequestId, wire,
+};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::Semaphore;
 
 use crate::catalog::{Catalog, Served, View};
 use crate::projection::{Delta, DocumentsHeld, Projection};
@@ -31,6 +35,9 @@ pub(crate) struct SnapshotFile(pub(crate) Durable);
 /// Entries that are decided before readers see the result. Bounds how long a view lags within a long run.
 const RUN_ENTRIES: usize = 256;
 
+/// Who acts in the journal where the decision is Raft's own.
+const RAFT: &str = "raft";
+
 /// The replicated state machine of this node.
 pub(crate) struct Machine {
     located: Located,
@@ -45,6 +52,8 @@ pub(crate) struct Machine {
 pub(crate) struct SnapshotFiles {
     pub(crate) snapshots: Snapshots,
     pub(crate) floor: PurgeFloor,
+    /// One export at a time: each writes the whole state.
+    pub(crate) exporting: Arc<Semaphore>,
     newest: Arc<Mutex<Option<Durable>>>,
 }
 
@@ -53,10 +62,11 @@ impl SnapshotFiles {
         if let Some(file) = &newest {
             floor.raise(file.position().index);
         }
-        Self { snapshots, floor, newest: Arc::new(Mutex::new(newest)) }
+        let exporting = Arc::new(Semaphore::new(1));
+        Self { snapshots, floor, exporting, newest: Arc::new(Mutex::new(newest)) }
     }
 
-    fn newest(&self) -> Option<Durable> {
+    pub(crate) fn newest(&self) -> Option<Durable> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -91,16 +101,22 @@ impl Machine {
 
     fn view_of(located: &Located, region: &Name, projection: &Projection) -> Result<View, Error> {
         let directory = located.state.directory().clone();
+        let served: Vec<(&EnvironmentRef, &Arc<Release>)> = directory
+            .environments()
+            .filter_map(|(at, _)| Some((at, directory.served(at, region)?)))
+            .collect();
+        let documents = load_all(projection, &served)?;
         let mut view = View { revision: located.last.map_or(0, |id| id.index), ..View::default() };
-        for (at, _) in directory.environments() {
-            if let Some(release) = directory.served(at, region) {
-                let document = load(projection, release)?;
-                let served = Served { release: release.clone(), document };
-                view.served.insert_mut(at.clone(), Arc::new(served));
-            }
+        for ((at, release), document) in served.into_iter().zip(documents) {
+            view.served.insert_mut(at.clone(), Arc::new(Served { release: release.clone(), document }));
         }
         view.directory = directory;
         Ok(view)
+    }
+
+    /// What was decided about a request, with the index of the last entry that was looked at.
+    pub(crate) fn decided(&self, request: RequestId) -> (Option<Outcome>, u64) {
+        (self.located.state.outcome(request).cloned(), self.located.last.map_or(0, |id| id.index))
     }
 
     /// Decides one entry.
@@ -110,7 +126,9 @@ impl Machine {
         match entry.payload {
             EntryPayload::Blank => Ok(Reply::Nothing),
             EntryPayload::Membership(membership) => {
-                self.located.membership = StoredMembership::new(Some(log_id), membership);
+                let membership = StoredMembership::new(Some(log_id), membership);
+                let before = std::mem::replace(&mut self.located.membership, membership);
+                self.retire(&before, run);
                 Ok(Reply::Nothing)
             }
             EntryPayload::Normal(EncodedCommand(body)) => {
@@ -127,6 +145,21 @@ impl Machine {
                 Ok(Reply::Decided(applied.outcome))
             }
         }
+    }
+
+    /// Whoever was in the membership before and is not in this one left for good. Both come from the log, and the one
+    /// before is in every snapshot: all nodes decide the same, at the same index.
+    fn retire(&mut self, before: &StoredMembership, run: &mut Run) {
+        let staying = self.located.membership.membership();
+        let left = before.nodes().map(|(node, _)| *node).filter(|node| staying.get_node(node).is_none());
+        let nodes: Vec<u64> = left.collect();
+        if nodes.is_empty() {
+            return;
+        }
+        let time_ms = self.located.state.directory().clock_ms().unwrap_or(0);
+        let mutation = Mutation::Retire { nodes };
+        let command = Command { request_id: None, actor: RAFT.to_owned(), time_ms, mutation };
+        run.add(self.located.state.apply(command).changes);
     }
 
     /// Lets readers see what was decided.
@@ -168,6 +201,28 @@ impl Run {
         self.touched.append(&mut changes.touched);
         self.delta.add(changes);
     }
+}
+
+/// The documents of these releases, in the same order, read on all cores: reading proves each one by its checksum.
+fn load_all<'a>(
+    projection: &'a Projection,
+    served: &'a [(&EnvironmentRef, &Arc<Release>)],
+) -> Result<Vec<Document>, Error> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = served.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let load_share = |share: &'a [(&EnvironmentRef, &Arc<Release>)]| {
+            move || share.iter().map(|(_, release)| load(projection, release)).collect::<Result<Vec<_>, _>>()
+        };
+        // All of them run before the first is waited for.
+        let running: Vec<_> = served.chunks(share).map(|share| scope.spawn(load_share(share))).collect();
+        let mut documents = Vec::with_capacity(served.len());
+        for thread in running {
+            let share = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            documents.append(&mut share?);
+        }
+        Ok(documents)
+    })
 }
 
 /// A release's document from the disk.
@@ -228,8 +283,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let SnapshotFile(file) = snapshot;
         // First, so that a snapshot that is being built and loses its documents to this one finds it.
         self.files.adopt(file.clone());
-        let stored = self.projection.install(file).await.map_err(io::Error::other)?;
-        self.located = Located::load(&stored).map_err(io::Error::other)?;
+        self.located = self.projection.install(file).await.map_err(io::Error::other)?;
         self.view = tokio::task::block_in_place(|| {
             Self::view_of(&self.located, self.catalog.region(), &self.projection)
         })

@@ -1,5 +1,6 @@
 //! A running member: what its parts share, and how it comes up and goes down.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,31 +12,33 @@ use openraft::Config;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::alarm::Alarm;
+use crate::barrier::Barriers;
 use crate::catalog::Catalog;
-use crate::error::StartError;
+use crate::disk::{Disk, refuse};
+use crate::error::{Leader, StartError};
+use crate::freshness::Freshness;
 use crate::handle::Handle;
 use crate::machine::{Machine, SnapshotFiles};
 use crate::network::passport::Home;
 use crate::network::peer::Peers;
 use crate::network::service::Service;
-use crate::network::{CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES};
-use crate::options::{Options, Timing};
+use crate::network::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES, warm,
+};
+use crate::options::{Founder, Join, Options, Timing};
 use crate::projection::Projection;
-use crate::state_rows::{self, Located};
 use crate::status::{NodeStatus, NotReady, Readiness};
+use crate::storage;
 use crate::storage::identity::DataDir;
-use crate::storage::log::{LogStore, LogUsage, PurgeFloor};
-use crate::storage::recover::{Catalog as CatalogOnDisk, LogBounds, Opened};
-use crate::storage::snapshot::Snapshots;
-use crate::storage::{self, sled};
+use crate::storage::log::LogUsage;
 use crate::types::Raft;
-use crate::{formation, upkeep};
+use crate::{formation, freshness, joining, leadership, placement, promotion, repair, service_state, upkeep};
 
 /// One thread for Raft alone; SDK traffic has others. Its tasks hand each entry on to one another: with a second thread
 /// each hand-over would wake the other one up, which costs a lone publish a tenth of a millisecond. What blocks (the
@@ -48,8 +51,8 @@ const PEER_STREAMS_MAX: u32 = 64;
 /// Out of file descriptors, accepting fails at once, again and again: tonic would spin on it, beside Raft.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
 
-/// For handing leadership over when stopping; an election would take about as long.
-const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Nodes that are being let in at once: the leader calls each of them back.
+const GUESTS_MAX: usize = 8;
 
 /// For what still runs after everything was told to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +60,13 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the parts of a member share.
 pub(crate) struct MemberState {
     pub(crate) home: Home,
+    /// Where this node stands and how others reach it, by its configuration.
+    pub(crate) own: Founder,
+    pub(crate) join: Join,
+    /// Held by whoever changes the members. See [`crate::membership::execute`].
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+    /// See [`GUESTS_MAX`].
+    pub(crate) guests: Semaphore,
     pub(crate) raft: Raft,
     pub(crate) peers: Peers,
     pub(crate) log: LogUsage,
@@ -67,18 +77,28 @@ pub(crate) struct MemberState {
     /// Taken away when the member has stopped: that unlocks the directory.
     data_dir: Mutex<Option<DataDir>>,
     initialized: AtomicBool,
+    /// Latched: a membership is never taken away.
+    has_membership: AtomicBool,
     /// Newest entry that was known to be committed at the start: SDKs were served it before.
     committed_at_start: u64,
     waiting_for: Mutex<Vec<String>>,
     stopping: AtomicBool,
     software_version: String,
+    pub(crate) freshness: Freshness,
+    pub(crate) barriers: Barriers,
+    pub(crate) reported: service_state::Reported,
 }
 
 impl MemberState {
+    /// Asked by every request, and Raft only until the answer is yes: its metrics are behind a lock that its core takes.
     pub(crate) fn has_membership(&self) -> bool {
+        if self.has_membership.load(Ordering::Acquire) {
+            return true;
+        }
         let metrics = self.raft.metrics();
-        let members = metrics.borrow_watched().membership_config.membership().nodes().count();
-        members > 0
+        let has = metrics.borrow_watched().membership_config.membership().nodes().next().is_some();
+        self.has_membership.fetch_or(has, Ordering::AcqRel);
+        has
     }
 
     pub(crate) fn set_waiting_for(&self, founders: Vec<String>) {
@@ -103,12 +123,42 @@ impl MemberState {
         self.raft.is_leader()
     }
 
+    /// Newest entry that this node was told to be committed.
+    fn committed(&self) -> u64 {
+        let metrics = self.raft.metrics();
+        let committed = metrics.borrow_watched().cluster_committed;
+        committed.map_or(0, |log_id| log_id.index)
+    }
+
+    /// Who leads instead of this node, as far as it knows.
+    pub(crate) fn other_leader(&self) -> Option<Leader> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let node_id = metrics.current_leader.filter(|leader| *leader != self.home.node_id)?;
+        let member = metrics.membership_config.membership().get_node(&node_id)?;
+        Some(Leader { node_id, grpc_address: member.grpc_address.clone() })
+    }
+
+    /// Where other nodes reach the leader, as far as this node knows; empty if it knows none.
+    pub(crate) fn leader_peer_address(&self) -> String {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader;
+        let member = leader.and_then(|leader| metrics.membership_config.membership().get_node(&leader));
+        member.map(|member| member.peer_address.clone()).unwrap_or_default()
+    }
+
+    /// When a node left the cluster for good, Unix milliseconds, as far as this node has applied the log.
+    pub(crate) fn retired_at_ms(&self, node_id: u64) -> Option<u64> {
+        self.catalog.view().directory.fleet().retired_at_ms(node_id)
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
-        let applied = self.catalog.view().revision;
+        let applied = self.catalog.revision();
         Readiness::NotReady(if let Some(fatal) = self.alarm.rung() {
             NotReady::Failed(fatal.to_string())
         } else if self.is_stopping() {
@@ -117,6 +167,9 @@ impl MemberState {
             NotReady::NoMembership { waiting_for: lock(&self.waiting_for).clone() }
         } else if applied < self.committed_at_start.max(1) {
             NotReady::CatchingUp { applied, target: self.committed_at_start.max(1) }
+        } else if self.committed_at_start == 0 && self.freshness.staleness().is_none() {
+            // It began with nothing: what it holds so far may be any part of the whole.
+            NotReady::CatchingUp { applied, target: self.committed().max(applied) }
         } else {
             return Readiness::Ready;
         })
@@ -128,6 +181,7 @@ impl MemberState {
         let metrics = metrics.borrow_watched();
         let view = self.catalog.view();
         let (tally_index, tally) = view.tallied.unwrap_or((0, Tally::default()));
+        let (service, streams) = self.reported.get();
         NodeStatus {
             node_id: self.home.node_id,
             term: metrics.current_term,
@@ -140,6 +194,10 @@ impl MemberState {
             tally,
             tally_index,
             software_version: self.software_version.clone(),
+            staleness: self.freshness.staleness(),
+            service,
+            streams,
+            quorum_age: leadership::quorum_age(&metrics),
         }
     }
 }
@@ -205,17 +263,22 @@ async fn live(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(state.clone(), incoming));
-    tasks.spawn(formation::run(state.clone(), founders));
+    tasks.spawn(belong(state.clone(), founders));
+    tasks.spawn(promotion::run(state.clone()));
     tasks.spawn(upkeep::tick(state.clone()));
     tasks.spawn(upkeep::bound_the_log(state.clone()));
     tasks.spawn(upkeep::watch_raft(state.clone()));
+    tasks.spawn(warm::keep_warm(state.clone()));
+    tasks.spawn(freshness::keep_proving(state.clone()));
+    tasks.spawn(placement::keep(state.clone()));
+    tasks.spawn(repair::keep(state.clone()));
     if started.send(Ok(Handle::new(state.clone(), lifeline))).is_err() {
         return;
     }
     // A handle that is dropped everywhere without `stop` stops the member too.
     let _ = stop.wait_for(|stop| *stop).await;
     state.stopping.store(true, Ordering::Release);
-    hand_over(&state).await;
+    leadership::leave(&state).await;
     if let Err(error) = state.raft.shutdown().await {
         tracing::warn!(%error, "raft did not end in order");
     }
@@ -225,49 +288,27 @@ async fn live(
     drop(lock(&state.data_dir).take());
 }
 
+/// Gets this node into the cluster, by founding it or by joining it, and sees to it that it is a member.
+async fn belong(state: Arc<MemberState>, founders: BTreeMap<u64, Founder>) {
+    if founders.contains_key(&state.home.node_id) {
+        formation::run(state.clone(), founders).await;
+    }
+    joining::run(state).await;
+}
+
 /// Opens everything on disk, rebuilds what has to be, and starts Raft on it.
 async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
-    let Options { cluster_id, node_id, founders, data_dir, timing, software_version } = options;
+    let Options { cluster_id, node_id, own, founders: _, join, data_dir, timing, software_version } = options;
     let config = config(&cluster_id, timing)?;
-    let region = founders.get(&node_id).and_then(|founder| founder.region.parse().ok());
-    let region = region.ok_or_else(|| {
-        StartError::Founders(format!("node {node_id} is not among them, or its region is no name"))
+    let region =
+        own.region.parse().map_err(|_| StartError::Founders(format!("{:?} is no region", own.region)))?;
+    let Disk { data_dir, mut log, files, catalog, store, located } = tokio::task::block_in_place(|| {
+        Disk::open(DataDir::open(&data_dir, &cluster_id, node_id).map_err(refuse)?)
     })?;
-    let mut data_dir = DataDir::open(&data_dir, &cluster_id, node_id).map_err(refuse)?;
-    let dirs = data_dir.dirs();
-
-    let snapshots = Snapshots::open(&dirs.snapshots, &cluster_id).map_err(refuse)?;
-    let newest = snapshots.newest().map_err(refuse)?;
-    let files = SnapshotFiles::new(snapshots, newest.clone(), PurgeFloor::new());
-    let mut log = LogStore::open(&dirs.log, files.floor.clone()).map_err(refuse)?;
     let usage = log.usage();
     let committed = log.read_committed().await.map_err(|source| machine("read the log", source))?;
-    if usage.stats().last_index.is_some() {
-        data_dir.mark_initialized().map_err(refuse)?;
-    }
-
-    let bounds =
-        LogBounds { purged: usage.stats().first_index.checked_sub(1), last: usage.stats().last_index };
-    let disk = CatalogOnDisk::new(sled::Backend, &dirs.catalog);
-    let (store, stored) = match disk.open(newest.as_ref(), bounds, state_rows::check).map_err(refuse)? {
-        Opened::Ready { store, state, rebuilt } => {
-            if let Some(why) = rebuilt {
-                tracing::warn!(why, "the catalog was rebuilt from a snapshot");
-            }
-            (store, state)
-        }
-        Opened::NeedsSnapshot { why } => {
-            return Err(StartError::Storage(format!(
-                "{why}, and no snapshot in {} reaches back to the log: move {} away and join the cluster again with a \
-                 new node id",
-                dirs.snapshots.display(),
-                data_dir.path().display()
-            )));
-        }
-    };
-    let located = Located::load(&stored).map_err(StartError::Storage)?;
     let alarm = Alarm::new();
-    let projection = Projection::start(disk, store, alarm.clone());
+    let projection = Projection::start(catalog, store, alarm.clone());
     let projection = projection.map_err(|source| machine("start the catalog thread", source))?;
     let (state_machine, catalog) =
         Machine::new(located, region, projection.clone(), files.clone()).map_err(refuse)?;
@@ -279,6 +320,10 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
     let initialized = AtomicBool::new(data_dir.initialized());
     Ok(Arc::new(MemberState {
         home,
+        own,
+        join,
+        changing: Arc::default(),
+        guests: Semaphore::new(GUESTS_MAX),
         raft,
         peers,
         log: usage,
@@ -288,20 +333,15 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
         projection,
         data_dir: Mutex::new(Some(data_dir)),
         initialized,
+        has_membership: AtomicBool::new(false),
         committed_at_start: committed.map_or(0, |id| id.index),
         waiting_for: Mutex::default(),
         stopping: AtomicBool::new(false),
         software_version,
+        freshness: Freshness::new(),
+        barriers: Barriers::default(),
+        reported: service_state::Reported::default(),
     }))
-}
-
-fn refuse(error: storage::Error) -> StartError {
-    let mut text = error.to_string();
-    // The system's own words are the most useful part of it.
-    if let Some(source) = std::error::Error::source(&error) {
-        text = format!("{text}: {source}");
-    }
-    StartError::Storage(text)
 }
 
 /// openraft, as section "Timers" of docs/adr/0001 argues.
@@ -357,34 +397,5 @@ async fn serve(state: Arc<MemberState>, incoming: impl Stream<Item = std::io::Re
         .add_service(Service::guarded(state.clone()));
     if let Err(error) = server.serve_with_incoming(incoming).await {
         state.alarm.ring(crate::error::Fatal::Raft(format!("the peer listener failed: {error}")));
-    }
-}
-
-/// Lets the voter with the longest log lead, if this node leads now, and waits until somebody does.
-pub(crate) async fn hand_over(state: &MemberState) {
-    let mine = state.home.node_id;
-    let successor = {
-        let metrics = state.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
-        let matched = metrics.replication.iter().flatten();
-        matched
-            .filter(|(id, _)| **id != mine && voters.contains(id))
-            .max_by_key(|(_, log_id)| **log_id)
-            .map(|(id, _)| *id)
-    };
-    let Some(successor) = successor.filter(|_| state.leads()) else { return };
-    if let Err(error) = state.raft.trigger().transfer_leader(successor).await {
-        return tracing::warn!(%error, "leadership not handed over");
-    }
-    let wait = state.raft.wait(Some(HANDOVER_TIMEOUT));
-    let led_by_other = wait.metrics(
-        |metrics| metrics.current_leader.is_some_and(|leader| leader != mine),
-        "leadership handed over",
-    );
-    match led_by_other.await {
-        Ok(metrics) => tracing::info!(leader = metrics.current_leader, "leadership handed over"),
-        // openraft's error holds all of its metrics.
-        Err(_) => tracing::warn!(successor, "leadership not handed over within {HANDOVER_TIMEOUT:?}"),
     }
 }

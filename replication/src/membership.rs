@@ -4,6 +4,12 @@ use std::fmt;
 
 use crate::options::Founder;
 
+pub(crate) mod admission;
+pub(crate) mod change;
+pub(crate) mod execute;
+pub(crate) mod roster;
+pub(crate) mod rules;
+
 /// A node as the cluster's membership records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
@@ -17,13 +23,15 @@ pub struct Member {
     pub grpc_address: String,
     /// Made with its data directory. A node that lost its disk has another one, and may not vote under the old id.
     pub incarnation: [u8; 16],
+    /// A learner that is to be promoted once it has caught up and the rules allow it.
+    pub wants_vote: bool,
 }
 
 impl Member {
     /// A founder, once its incarnation is known.
     pub(crate) fn founding(founder: &Founder, incarnation: [u8; 16]) -> Self {
         let Founder { region, zone, peer_address, grpc_address } = founder.clone();
-        Self { region, zone, peer_address, grpc_address, incarnation }
+        Self { region, zone, peer_address, grpc_address, incarnation, wants_vote: false }
     }
 }
 

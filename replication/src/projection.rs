@@ -16,11 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::alarm::Alarm;
 use crate::error::Fatal;
-use crate::state_rows;
+use crate::state_rows::Located;
 use crate::storage::recover::Catalog;
 use crate::storage::sled::{Backend, Sled};
 use crate::storage::snapshot::Durable;
-use crate::storage::store::{Applied, Hold, Position, SmallState, Stats, Store as _, WriteBatch};
+use crate::storage::store::{Applied, Hold, Position, Stats, Store as _, WriteBatch};
 use crate::storage::{Error, store};
 
 /// Time between checkpoints: what has to be replayed after a crash, against one more fsync beside the log's.
@@ -111,7 +111,7 @@ struct Pending {
 enum Job {
     Write { number: u64, delta: Delta, applied: Applied, permit: OwnedSemaphorePermit },
     Checkpoint { done: oneshot::Sender<Result<Option<Position>, Error>> },
-    Install { snapshot: Durable, done: oneshot::Sender<Result<SmallState, Error>> },
+    Install { snapshot: Durable, done: oneshot::Sender<Result<Located, Error>> },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -160,7 +160,7 @@ impl Projection {
     }
 
     /// Replaces everything by a snapshot's content.
-    pub(crate) async fn install(&self, snapshot: Durable) -> Result<SmallState, Error> {
+    pub(crate) async fn install(&self, snapshot: Durable) -> Result<Located, Error> {
         let (done, wait) = oneshot::channel();
         self.jobs.send(Job::Install { snapshot, done }).map_err(|_| gone())?;
         wait.await.map_err(|_| gone())?
@@ -314,11 +314,11 @@ impl Thread {
         store.as_ref().ok_or_else(gone)?.checkpoint()
     }
 
-    fn install(&self, snapshot: &Durable) -> Result<SmallState, Error> {
+    fn install(&self, snapshot: &Durable) -> Result<Located, Error> {
         // Readers wait outside: the old store must be closed before the new one takes its place.
         let mut store = self.shared.store.write().unwrap_or_else(PoisonError::into_inner);
         *store = None;
-        let (opened, state) = self.disk.install(snapshot, state_rows::check)?;
+        let (opened, state) = self.disk.install(snapshot, Located::load)?;
         *store = Some(opened);
         self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner).documents.clear();
         Ok(state)

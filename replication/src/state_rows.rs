@@ -32,10 +32,13 @@ impl Located {
         })
     }
 
-    /// The state that these rows are, if they are whole.
-    pub(crate) fn load(stored: &SmallState) -> Result<Self, String> {
-        let state = State::from_rows(stored.rows.iter().map(|(key, row)| (key, row)))
-            .map_err(|error| error.to_string())?;
+    /// The state that these rows are, if they are whole and their documents are there.
+    pub(crate) fn load(stored: SmallState) -> Result<Self, String> {
+        let state = State::from_rows(stored.rows).map_err(|error| error.to_string())?;
+        let listed = stored.documents.iter().map(|(digest, _)| *digest);
+        if !state.documents().map(|digest| digest.0).eq(listed) {
+            return Err("the documents are not the ones that its releases name".to_owned());
+        }
         let Some(applied) = &stored.applied else { return Ok(Self { state, ..Self::default() }) };
         let tally = Tally { digest: applied.digest, rows: applied.rows };
         Ok(Self {
@@ -43,17 +46,6 @@ impl Located {
             last: Some(log_id(applied.position)),
             membership: decode_membership(&applied.membership)?,
         })
-    }
-}
-
-/// Whether rows are whole and their documents are there, for storage to ask when it opens a catalog.
-pub(crate) fn check(stored: &SmallState) -> Result<(), String> {
-    let located = Located::load(stored)?;
-    let listed = stored.documents.iter().map(|(digest, _)| *digest);
-    if located.state.documents().map(|digest| digest.0).eq(listed) {
-        Ok(())
-    } else {
-        Err("the documents are not the ones that its releases name".to_owned())
     }
 }
 

@@ -1,10 +1,13 @@
 //! What a node says about itself.
 
+use std::time::Duration;
+
 use meridian_model::state::Tally;
 use meridian_proto::raft as proto;
 
 use crate::membership::Member;
 use crate::network::wire::{Malformed, Wire};
+use crate::service_state::ServiceState;
 
 /// One node's view of itself, at one instant.
 #[derive(Clone, Debug)]
@@ -31,6 +34,16 @@ pub struct NodeStatus {
     pub tally_index: u64,
     /// What it runs.
     pub software_version: String,
+    /// For how long it may have missed something; `None`: it has not heard from a leader since it started.
+    pub staleness: Option<Duration>,
+    /// Whether it serves readers.
+    pub service: ServiceState,
+    /// Config streams that are open on it.
+    pub streams: u64,
+    /// Of a leader: how long ago it sent what a majority last answered. While all is well that is less than two heartbeat
+    /// intervals; above an election timeout it commits nothing, although it still calls itself the leader. `None`: it does
+    /// not lead, or no majority has answered yet.
+    pub quorum_age: Option<Duration>,
 }
 
 /// One node as another one sees it.
@@ -119,6 +132,14 @@ impl Wire for NodeStatus {
             state_rows: self.tally.rows,
             state_index: self.tally_index,
             software_version: self.software_version,
+            staleness_ms: self.staleness.map(whole_ms),
+            streams: self.streams,
+            service: match self.service {
+                ServiceState::Serving => 1,
+                ServiceState::Draining => 2,
+                ServiceState::Drained => 3,
+            },
+            quorum_age_ms: self.quorum_age.map(whole_ms),
         }
     }
 
@@ -140,6 +161,18 @@ impl Wire for NodeStatus {
             tally: Tally { digest, rows: message.state_rows },
             tally_index: message.state_index,
             software_version: message.software_version,
+            staleness: message.staleness_ms.map(Duration::from_millis),
+            service: match message.service {
+                2 => ServiceState::Draining,
+                3 => ServiceState::Drained,
+                _ => ServiceState::Serving,
+            },
+            streams: message.streams,
+            quorum_age: message.quorum_age_ms.map(Duration::from_millis),
         })
     }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -27,6 +27,10 @@ const SNAPSHOT_AFTER_BYTES: u64 = 64 << 20;
 /// The same by number, because ticks are small but not free to replay.
 const SNAPSHOT_AFTER_ENTRIES: u64 = 100_000;
 
+/// While a snapshot is being sent, the log may grow to this before there is another one. That takes the receiver along:
+/// it could not go on where the transfer broke off, nor from where it ends.
+const SNAPSHOT_AFTER_BYTES_SENDING: u64 = 1 << 30;
+
 /// Log kept behind the newest snapshot, so that a node that was away briefly needs no snapshot.
 const KEPT_BEHIND_SNAPSHOT_BYTES: u64 = 64 << 20;
 
@@ -66,8 +70,10 @@ pub(crate) async fn bound_the_log(state: Arc<MemberState>) {
         };
         let grown_bytes = state.log.bytes_since(snapshot);
         let grown_entries = applied.saturating_sub(snapshot);
+        let sending = state.peers.sending.index().filter(|_| grown_bytes < SNAPSHOT_AFTER_BYTES_SENDING);
         if (grown_bytes > SNAPSHOT_AFTER_BYTES || grown_entries > SNAPSHOT_AFTER_ENTRIES)
             && applied > snapshot
+            && sending.is_none()
         {
             // openraft ignores the request while one is being built.
             if let Err(error) = state.raft.trigger().snapshot().await {
@@ -75,6 +81,7 @@ pub(crate) async fn bound_the_log(state: Arc<MemberState>) {
             }
         }
         if let Some(upto) = purge_target(&state, snapshot)
+            && sending.is_none_or(|sending| upto <= sending)
             && let Err(error) = state.raft.trigger().purge_log(upto).await
         {
             tracing::debug!(%error, "log not purged");

@@ -1,161 +1,16 @@
 //! Members in one process, over real sockets and real disks.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use meridian_model::{Document, EnvironmentRef, Format, Mutation, Outcome, RequestId};
-use meridian_replication::{Founder, Handle, Options, ProposeError, StartError, Timing, start};
+use meridian_model::{Document, Format, Mutation, Outcome, RequestId};
+use meridian_replication::{Options, ProposeError, StartError, start};
 use tempfile::TempDir;
-use uuid::Uuid;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::support::{Cluster, DEADLINE, eventually, publish, web};
 
-/// Founders with their disks and addresses; any of them may be down.
-struct Cluster {
-    disks: Vec<TempDir>,
-    founders: BTreeMap<u64, Founder>,
-    up: BTreeMap<u64, Handle>,
-}
-
-impl Cluster {
-    fn new(size: u64) -> Self {
-        let regions = ["us-east", "eu-west", "ap-south"];
-        // Bound and let go: the nodes need each other's addresses before they start.
-        let free: Vec<_> = (0..size).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let founders = (1..=size).zip(&free).map(|(id, listener)| {
-            let founder = Founder {
-                region: regions[(id as usize - 1) % regions.len()].to_owned(),
-                zone: "a".to_owned(),
-                peer_address: listener.local_addr().unwrap().to_string(),
-                grpc_address: format!("grpc-of-{id}"),
-            };
-            (id, founder)
-        });
-        let founders = founders.collect();
-        let disks = (0..size).map(|_| TempDir::new().unwrap()).collect();
-        Self { disks, founders, up: BTreeMap::new() }
-    }
-
-    fn disk(&self, id: u64) -> &Path {
-        self.disks[id as usize - 1].path()
-    }
-
-    fn options(&self, id: u64) -> Options {
-        Options {
-            cluster_id: "test".to_owned(),
-            node_id: id,
-            founders: self.founders.clone(),
-            data_dir: self.disk(id).to_owned(),
-            // Tests share two cores with each other.
-            timing: Timing {
-                heartbeat_interval_ms: 100,
-                election_timeout_min_ms: 600,
-                election_timeout_max_ms: 900,
-            },
-            software_version: "test".to_owned(),
-        }
-    }
-
-    async fn start(&mut self, id: u64) {
-        let address = self.founders[&id].peer_address.clone();
-        let listener = eventually("its port is free", async || TcpListener::bind(&address).ok()).await;
-        self.up.insert(id, start(self.options(id), listener).unwrap());
-    }
-
-    async fn started(size: u64) -> Self {
-        let mut cluster = Self::new(size);
-        for id in 1..=size {
-            cluster.start(id).await;
-        }
-        cluster
-    }
-
-    async fn stop(&mut self, id: u64) {
-        self.up.remove(&id).unwrap().stop().await;
-    }
-
-    /// Proposes at whoever leads, as a client would: the same id until there is an outcome.
-    async fn propose(&self, mutation: Mutation) -> (u64, Outcome) {
-        let id = RequestId(Uuid::new_v4().into_bytes());
-        eventually("a leader decides", async || {
-            for handle in self.up.values() {
-                let proposed =
-                    handle.propose(id, "test".into(), mutation.clone(), Duration::from_secs(5)).await;
-                if let Ok(committed) = proposed {
-                    return Some((committed.revision, committed.outcome));
-                }
-            }
-            None
-        })
-        .await
-    }
-
-    async fn publish(&self, at: &EnvironmentRef, text: &str) -> u64 {
-        let document = Document::seal(Format::Json, text.to_owned().into());
-        let (revision, outcome) = self.propose(publish(at, document)).await;
-        assert!(matches!(outcome, Outcome::Published { .. }), "{outcome:?}");
-        revision
-    }
-
-    async fn create(&self, at: &EnvironmentRef) {
-        self.propose(Mutation::CreateProject { project: at.project.clone() }).await;
-        self.propose(Mutation::CreateEnvironment { environment: at.clone() }).await;
-    }
-
-    /// Waits until a node serves this text.
-    async fn served(&self, id: u64, at: &EnvironmentRef, text: &str) {
-        eventually(&format!("node {id} serves {text}"), async || {
-            let view = self.up[&id].catalog().view();
-            let served = view.served(at)?;
-            (served.document.open().unwrap() == text.as_bytes()).then_some(())
-        })
-        .await;
-    }
-
-    async fn leader(&self) -> u64 {
-        eventually("somebody leads", async || {
-            let leaders: Vec<_> = self.up.values().map(|handle| handle.status().leader).collect();
-            leaders[0]
-                .filter(|leader| leaders.iter().all(|l| *l == Some(*leader)) && self.up.contains_key(leader))
-        })
-        .await
-    }
-
-    /// I3: equal index, equal tally.
-    async fn agree(&self) {
-        eventually("all nodes have the same tally at the same index", async || {
-            let statuses: Vec<_> = self.up.values().map(Handle::status).collect();
-            let first = &statuses[0];
-            let same_index = statuses.iter().all(|status| status.tally_index == first.tally_index);
-            (same_index && first.tally_index > 0).then(|| {
-                assert!(statuses.iter().all(|status| status.tally == first.tally), "{statuses:#?}");
-            })
-        })
-        .await;
-    }
-}
-
-fn publish(at: &EnvironmentRef, document: Document) -> Mutation {
-    Mutation::Publish { environment: at.clone(), document, expect_version: None, message: String::new() }
-}
-
-fn web() -> EnvironmentRef {
-    EnvironmentRef::parse("web", "prod").unwrap()
-}
-
-async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = probe().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+mod support;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_agree_and_survive_the_leader() {
@@ -167,7 +22,8 @@ async fn three_nodes_agree_and_survive_the_leader() {
     tokio::time::timeout(DEADLINE, ear.changed()).await.unwrap();
     for id in 1..=3 {
         cluster.served(id, &at, "1").await;
-        assert!(cluster.up[&id].readiness().is_ready());
+        let node = &cluster.up[&id];
+        eventually("it is ready", async || node.readiness().is_ready().then_some(())).await;
     }
     let leader = cluster.leader().await;
     let follower = (1..=3).find(|id| *id != leader).unwrap();

@@ -102,7 +102,7 @@ pub(super) async fn prepare(nodes: &[Client]) -> anyhow::Result<()> {
 
 async fn fetch(client: &Client, environment: String) -> Result<Fetched, Error> {
     let project = PROJECT.to_owned();
-    client.get_config(GetConfigRequest { project, environment, since_version: 0 }).await
+    client.get_config(GetConfigRequest { project, environment, ..Default::default() }).await
 }
 
 impl Reader {

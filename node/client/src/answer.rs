@@ -1,7 +1,10 @@
 //! Answers whose parts are known to be there.
 
 use bytes::Bytes;
-use meridian_proto::admin::{Finding, GetReleaseResponse, PublishResponse, RollbackResponse};
+use meridian_proto::admin::get_outcome_response::State;
+use meridian_proto::admin::{
+    Finding, GetOutcomeResponse, GetReleaseResponse, PublishResponse, RollbackResponse,
+};
 use meridian_proto::config::{Freshness, GetConfigResponse, Release, WatchConfigResponse};
 
 use crate::Error;
@@ -44,6 +47,46 @@ pub struct Published {
     pub warnings: Vec<Finding>,
     /// A node whose revision is at least this serves the release.
     pub revision: u64,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nobody has decided it. An attempt that is still on its way may be.
+    Undecided {
+        /// Holds everything that was decided up to here.
+        revision: u64,
+    },
+    /// It was made.
+    Done {
+        /// What a publish or rollback made; 0 for other changes.
+        version: u64,
+        /// When, in Unix milliseconds by the leader's clock.
+        time_ms: u64,
+    },
+    /// It was decided against.
+    Refused {
+        /// Stable name, e.g. `version-conflict`.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// It was settled: it was not made, and never will be.
+    Abandoned,
+}
+
+impl TryFrom<GetOutcomeResponse> for Outcome {
+    type Error = Error;
+
+    fn try_from(answer: GetOutcomeResponse) -> Result<Self, Error> {
+        Ok(match answer.state() {
+            State::Undecided => Self::Undecided { revision: answer.revision },
+            State::Done => Self::Done { version: answer.version, time_ms: answer.time_ms },
+            State::Refused => Self::Refused { reason: answer.reason, message: answer.message },
+            State::Abandoned => Self::Abandoned,
+            State::Unspecified => return Err(Error::Malformed { missing: "State" }),
+        })
+    }
 }
 
 impl TryFrom<GetConfigResponse> for Fetched {

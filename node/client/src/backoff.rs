@@ -2,46 +2,41 @@
 
 use std::time::Duration;
 
-/// Doubling pauses between a floor and a cap.
+/// Pauses under a limit that doubles up to a cap. Each is a random part of its limit ("full jitter"), so that callers
+/// which failed together do not come back together.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     floor: Duration,
     cap: Duration,
-    next: Duration,
+    limit: Duration,
 }
 
 impl Backoff {
-    /// Between attempts of one call: the cluster elects a leader within about a second, so a caller who waits longer
-    /// than the cap would add to the outage. One call by one caller needs no jitter.
+    /// Between attempts of one call: the cluster elects a leader within a fraction of a second on a LAN and about a
+    /// second across the world, and a caller who waits longer than the cap would add to the outage.
     pub(crate) fn within_a_call() -> Self {
-        Self::new(Duration::from_millis(50), Duration::from_millis(400))
+        Self::new(Duration::from_millis(40), Duration::from_millis(300))
     }
 
-    /// Between connections of a watch, of which a node may have tens of thousands: take [`Backoff::jittered`].
+    /// Between connections of a watch, of which a node may have tens of thousands.
     pub(crate) fn between_streams() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(5))
     }
 
     fn new(floor: Duration, cap: Duration) -> Self {
-        Self { floor, cap, next: floor }
+        Self { floor, cap, limit: floor }
     }
 
     /// The next pause.
-    pub(crate) fn plain(&mut self) -> Duration {
-        let pause = self.next;
-        self.next = (pause * 2).min(self.cap);
-        pause
-    }
-
-    /// A random part of the next pause, so that clients which lost the same node do not come back as one.
-    pub(crate) fn jittered(&mut self) -> Duration {
-        let random = uuid::Uuid::new_v4().as_u128() as u32;
-        self.plain().mul_f64(f64::from(random) / f64::from(u32::MAX))
+    pub(crate) fn pause(&mut self) -> Duration {
+        let limit = self.limit;
+        self.limit = (limit * 2).min(self.cap);
+        limit.mul_f64(fastrand::f64())
     }
 
     /// Starts over, after a success.
     pub(crate) fn reset(&mut self) {
-        self.next = self.floor;
+        self.limit = self.floor;
     }
 }
 
@@ -50,23 +45,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_cap_and_start_over() {
+    fn limits_double_up_to_the_cap_and_start_over() {
         let mut backoff = Backoff::within_a_call();
-        let ms: Vec<_> = (0..5).map(|_| backoff.plain().as_millis()).collect();
-        assert_eq!(ms, [50, 100, 200, 400, 400]);
+        for limit in [40, 80, 160, 300, 300] {
+            assert_eq!(backoff.limit, Duration::from_millis(limit));
+            assert!(backoff.pause() <= Duration::from_millis(limit));
+        }
         backoff.reset();
-        assert_eq!(backoff.plain().as_millis(), 50);
+        assert_eq!(backoff.limit, Duration::from_millis(40));
     }
 
     #[test]
-    fn jitter_stays_within_the_pause_and_varies() {
-        let pauses: Vec<_> = (0..50)
-            .map(|_| {
-                let mut backoff = Backoff::between_streams();
-                backoff.jittered()
-            })
-            .collect();
-        assert!(pauses.iter().all(|p| *p <= Duration::from_millis(100)), "{pauses:?}");
-        assert!(pauses.iter().any(|p| *p != pauses[0]), "{pauses:?}");
+    fn pauses_vary() {
+        let pauses: Vec<_> = (0..50).map(|_| Backoff::between_streams().pause()).collect();
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
     }
 }

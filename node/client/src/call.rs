@@ -1,34 +1,30 @@
-//! The attempts of one call: whom to ask next, how long to wait, and what to say when time runs out.
+//! One call: its time, its attempts, and what to say when time runs out. Whom it asks is for `read` and `change`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use meridian_proto::config::Stale;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
+use crate::Error;
 use crate::backoff::Backoff;
+use crate::budget::Budget;
 use crate::line::Line;
-use crate::pool::{Peer, Pool, Rotation};
+use crate::peer::Peer;
+use crate::pool::Pool;
 use crate::verdict::{Verdict, judge};
-use crate::{Endpoint, Error};
-
-/// Leader hints followed without a pause. Two nodes may name each other while leadership moves.
-const HINTS_IN_A_ROW: u32 = 2;
 
 /// A node is told to stop working for us a little after we stop waiting, so that the two never race.
 const NODE_SLACK: Duration = Duration::from_millis(100);
 
+/// With less time than this before the deadline no further attempt is made: it would end in doubt, not in an answer.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
+
 /// Endpoints whose last failure is told in an error: enough to see what is wrong, few enough to read.
 const NOTES: usize = 16;
-
-/// Whether a call can leave something behind.
-#[derive(Clone, Copy)]
-pub(crate) enum Effect<'a> {
-    /// A dry run.
-    None,
-    /// A change, known to the cluster by this request id.
-    Change(&'a str),
-}
 
 /// Who is called, and with how much patience. Shared by all calls of a client.
 pub(crate) struct Caller {
@@ -36,143 +32,50 @@ pub(crate) struct Caller {
     pub(crate) authorization: Option<MetadataValue<Ascii>>,
     pub(crate) deadline: Duration,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) hedges: Budget,
+    pub(crate) retries: Budget,
+    pub(crate) tally: Tally,
+}
+
+/// What a client has sent, since it was made.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) reads: AtomicU64,
+    pub(crate) attempts: AtomicU64,
+    pub(crate) hedges: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) held_back: AtomicU64,
+}
+
+/// Sends one kind of request over a line. Requests are repeated, so it is called once for each attempt.
+pub(crate) trait Ask<M, T>: Fn(Line, Request<M>) -> Self::Answer {
+    type Answer: Future<Output = Result<Response<T>, Status>>;
+}
+
+impl<M, T, F, Fut> Ask<M, T> for F
+where
+    F: Fn(Line, Request<M>) -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
+    type Answer = Fut;
 }
 
 impl Caller {
-    /// Asks the endpoints in order until one gives a definite answer, and again until the deadline; but not again
-    /// when none of them accepts a connection.
-    pub(crate) async fn read<M, T, F, Fut>(&self, message: M, send: F) -> Result<T, Error>
-    where
-        M: Clone,
-        F: Fn(Line, Request<M>) -> Fut,
-        Fut: Future<Output = Result<Response<T>, Status>>,
-    {
-        let mut call = Call::start(self);
-        loop {
-            let mut reached = false;
-            for peer in self.pool.by_health() {
-                match call.attempt(&peer, &message, &send).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Verdict::Final(error)) => return Err(error),
-                    Err(Verdict::Unreachable { why }) => call.note(&peer, why),
-                    Err(Verdict::Ambiguous { why }) => {
-                        reached = true;
-                        call.note(&peer, why);
-                    }
-                    Err(Verdict::Elsewhere { why, .. }) => {
-                        reached = true;
-                        peer.failed(&why);
-                        call.note(&peer, why);
-                    }
-                }
-                if call.is_over() {
-                    return Err(Error::Unavailable { message: call.summary() });
-                }
-            }
-            if !reached || !call.pause().await {
-                return Err(Error::Unavailable { message: call.summary() });
-            }
-        }
-    }
-
-    /// Follows the leader until it answers or the deadline passes. The message carries the id that `effect` names.
-    pub(crate) async fn change<M, T, F, Fut>(
-        &self,
-        effect: Effect<'_>,
-        message: M,
-        send: F,
-    ) -> Result<T, Error>
-    where
-        M: Clone,
-        F: Fn(Line, Request<M>) -> Fut,
-        Fut: Future<Output = Result<Response<T>, Status>>,
-    {
-        let mut call = Call::start(self);
-        let mut rotation = Rotation::default();
-        let mut hints_in_a_row = 0;
-        let mut in_doubt = false;
-        let mut peer = self.pool.leader().unwrap_or_else(|| rotation.next(&self.pool));
-        loop {
-            let leader = match call.attempt(&peer, &message, &send).await {
-                Ok(answer) => {
-                    self.pool.set_leader(Some(peer));
-                    return Ok(answer);
-                }
-                Err(Verdict::Final(error)) if !in_doubt || error.is_decision() => return Err(error),
-                Err(Verdict::Final(error)) => {
-                    call.note(&peer, error.to_string());
-                    return Err(call.give_up(effect, in_doubt));
-                }
-                // A node that only does not lead is as good as any for reads: it has not failed.
-                Err(Verdict::Elsewhere { leader, why }) => {
-                    call.note(&peer, why);
-                    leader
-                }
-                Err(Verdict::Unreachable { why }) => {
-                    call.note(&peer, why);
-                    None
-                }
-                Err(Verdict::Ambiguous { why }) => {
-                    in_doubt = true;
-                    call.note(&peer, why);
-                    None
-                }
-            };
-            self.pool.set_leader(None);
-            let time_is_left = if leader.is_some() && hints_in_a_row < HINTS_IN_A_ROW {
-                hints_in_a_row += 1;
-                !call.is_over()
-            } else {
-                hints_in_a_row = 0;
-                call.pause().await
-            };
-            if !time_is_left {
-                return Err(call.give_up(effect, in_doubt));
-            }
-            peer = match leader {
-                Some(endpoint) => self.pool.at(endpoint),
-                None => rotation.next(&self.pool),
-            };
-        }
-    }
-
     /// A line to this node. The error says why there is none; nothing was sent then.
     pub(crate) async fn line(&self, peer: &Peer) -> Result<Line, String> {
         let connection = peer.connect().await?;
         Ok(Line { connection, authorization: self.authorization.clone() })
     }
-}
-
-/// The course of one call.
-struct Call<'a> {
-    caller: &'a Caller,
-    deadline: Instant,
-    patience: Duration,
-    backoff: Backoff,
-    /// What came of the last attempt at each endpoint; at most [`NOTES`].
-    notes: Vec<(Endpoint, String)>,
-}
-
-impl<'a> Call<'a> {
-    fn start(caller: &'a Caller) -> Self {
-        Self {
-            caller,
-            deadline: Instant::now() + caller.deadline,
-            patience: caller.attempt_timeout,
-            backoff: Backoff::within_a_call(),
-            notes: Vec::new(),
-        }
-    }
 
     /// One attempt. Remembers of the node what is certain whatever was asked: that it answered, or did not.
-    async fn attempt<M, T, F, Fut>(&mut self, peer: &Peer, message: &M, send: &F) -> Result<T, Verdict>
-    where
-        M: Clone,
-        F: Fn(Line, Request<M>) -> Fut,
-        Fut: Future<Output = Result<Response<T>, Status>>,
-    {
-        let until = self.deadline.min(Instant::now() + self.patience);
-        let line = match timeout_at(until, self.caller.line(peer)).await {
+    pub(crate) async fn attempt<M, T>(
+        &self,
+        peer: &Peer,
+        until: Instant,
+        message: M,
+        send: &impl Ask<M, T>,
+    ) -> Result<T, Verdict> {
+        let line = match timeout_at(until, self.line(peer)).await {
             Ok(line) => line.map_err(|why| Verdict::Unreachable { why })?,
             Err(_) => {
                 let why = "cannot connect in time".to_owned();
@@ -181,64 +84,126 @@ impl<'a> Call<'a> {
             }
         };
         let connection = line.connection.number;
-        let mut request = line.request(message.clone());
-        request.set_timeout(until.saturating_duration_since(Instant::now()) + NODE_SLACK);
+        let mut request = line.request(message);
+        let sent = Instant::now();
+        request.set_timeout(until.saturating_duration_since(sent) + NODE_SLACK);
+        self.tally.attempts.fetch_add(1, Relaxed);
+        peer.asked();
         let verdict = match timeout_at(until, send(line, request)).await {
             Ok(Ok(response)) => {
-                peer.answered();
+                peer.answered(sent);
                 return Ok(response.into_inner());
             }
             Ok(Err(status)) => judge(&status),
-            Err(_) => {
-                self.patience *= 2;
-                Verdict::Ambiguous { why: "no answer in time".to_owned() }
-            }
+            Err(_) => Verdict::Silent,
         };
         match &verdict {
-            Verdict::Final(_) => peer.answered(),
-            Verdict::Elsewhere { .. } => {}
-            Verdict::Unreachable { why } | Verdict::Ambiguous { why } => {
-                peer.failed(why);
-                peer.disconnect(connection);
-            }
+            Verdict::Final(_) | Verdict::Stale(_) => peer.answered(sent),
+            Verdict::Elsewhere { .. } | Verdict::Ambiguous { is_broken: false, .. } => peer.heard(),
+            Verdict::Unreachable { why } | Verdict::Ambiguous { why, .. } => peer.broke(connection, why),
+            Verdict::Silent => peer.kept_silent(connection, sent, "no answer in time"),
         }
-        tracing::debug!(endpoint = %peer.endpoint, ?verdict, "attempt failed");
+        tracing::debug!(endpoint = %peer.label, ?verdict, "attempt failed");
         Err(verdict)
     }
+}
 
-    fn note(&mut self, peer: &Peer, why: String) {
-        if let Some((_, last)) = self.notes.iter_mut().find(|(endpoint, _)| *endpoint == peer.endpoint) {
-            *last = why;
-        } else if self.notes.len() < NOTES {
-            self.notes.push((peer.endpoint.clone(), why));
+/// The course of one call.
+pub(crate) struct Call {
+    pub(crate) deadline: Instant,
+    patience: Duration,
+    backoff: Backoff,
+    /// What came of the last attempt at each endpoint; at most [`NOTES`].
+    notes: Vec<(Arc<str>, String)>,
+    /// The best of the nodes that could not prove what was demanded.
+    stale: Option<Box<Stale>>,
+}
+
+impl Call {
+    pub(crate) fn start(caller: &Caller) -> Self {
+        Self {
+            deadline: Instant::now() + caller.deadline,
+            patience: caller.attempt_timeout,
+            backoff: Backoff::within_a_call(),
+            notes: Vec::new(),
+            stale: None,
         }
     }
 
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+    /// For what takes as long as it takes: no attempt ends before the call does, unless its connection breaks.
+    pub(crate) fn patient(caller: &Caller) -> Self {
+        Self { patience: caller.deadline, ..Self::start(caller) }
+    }
+
+    /// When an attempt that begins now is over.
+    pub(crate) fn attempt_ends(&self) -> Instant {
+        self.deadline.min(Instant::now() + self.patience)
+    }
+
+    /// Takes down what came of an attempt; an attempt that got no answer in time lets the next one have more of it.
+    pub(crate) fn note(&mut self, peer: &Peer, verdict: Verdict) {
+        if verdict == Verdict::Silent {
+            self.patience = self.patience.saturating_mul(2);
+        }
+        if let Verdict::Stale(stale) = &verdict
+            && self.stale.as_ref().is_none_or(|best| rank(stale) > rank(best))
+        {
+            self.stale = Some(stale.clone());
+        }
+        self.note_text(&peer.label, verdict.why());
+    }
+
+    pub(crate) fn note_text(&mut self, label: &Arc<str>, why: String) {
+        if let Some((_, last)) = self.notes.iter_mut().find(|(known, _)| known == label) {
+            *last = why;
+        } else if self.notes.len() < NOTES {
+            self.notes.push((label.clone(), why));
+        }
+    }
+
+    /// Takes down the endpoints behind which no node is known.
+    pub(crate) fn note_unresolved(&mut self, unresolved: Vec<(crate::Endpoint, String)>) {
+        for (endpoint, why) in unresolved {
+            self.note_text(&endpoint.to_string().into(), why);
+        }
+    }
+
+    /// Whether the deadline leaves no time for another attempt.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() + LEAST_ATTEMPT >= self.deadline
     }
 
     /// Waits before the next round; false when the deadline leaves no time for it.
-    async fn pause(&mut self) -> bool {
-        let until = Instant::now() + self.backoff.plain();
-        if until >= self.deadline {
+    pub(crate) async fn pause(&mut self) -> bool {
+        let until = Instant::now() + self.backoff.pause();
+        if until + LEAST_ATTEMPT >= self.deadline {
             return false;
         }
         sleep_until(until).await;
         true
     }
 
-    fn summary(&self) -> String {
-        let notes: Vec<_> = self.notes.iter().map(|(endpoint, why)| format!("{endpoint}: {why}")).collect();
+    /// What came of the last attempt at each endpoint.
+    pub(crate) fn summary(&self) -> String {
+        let notes: Vec<_> = self.notes.iter().map(|(label, why)| format!("{label}: {why}")).collect();
         notes.join("; ")
     }
 
-    fn give_up(&self, effect: Effect<'_>, in_doubt: bool) -> Error {
-        match effect {
-            Effect::Change(request_id) if in_doubt => {
-                Error::Unknown { request_id: request_id.to_owned(), message: self.summary() }
-            }
-            Effect::Change(_) | Effect::None => Error::Unavailable { message: self.summary() },
+    /// How a read ends that nobody answered.
+    pub(crate) fn unanswered(self) -> Error {
+        let message = self.summary();
+        match self.stale {
+            Some(stale) => Error::Stale {
+                message,
+                version: stale.version,
+                freshness: Box::new(stale.freshness.unwrap_or_default()),
+            },
+            None => Error::Unavailable { message },
         }
     }
+}
+
+/// Newest version first; then the one that is complete up to the latest.
+fn rank(stale: &Stale) -> (u64, u64) {
+    (stale.version, stale.freshness.as_ref().map_or(0, |freshness| freshness.fresh_as_of_ms))
 }

@@ -1,21 +1,20 @@
-//! The calls of a client, one method per RPC.
+//! A client and what applications do with it: read and follow configs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use meridian_proto::admin::{
-    ClusterStatusRequest, ClusterStatusResponse, CreateEnvironmentRequest, CreateKeyRequest,
-    CreateProjectRequest, Environment, GetReleaseRequest, ListKeysRequest, ListProjectsRequest,
-    ListReleasesRequest, ListReleasesResponse, Project, PublishRequest, RevokeKeyRequest, RollbackRequest,
-    SdkKey,
-};
 use meridian_proto::config::GetConfigRequest;
+use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 
-use crate::answer::required;
-use crate::call::{Caller, Effect};
+use crate::budget::Budget;
+use crate::call::{Caller, Tally};
+use crate::health::Circuit;
 use crate::line::Line;
 use crate::pool::Pool;
-use crate::{Error, Fetched, Options, Published, Secret, StoredRelease, Watch};
+use crate::read::Manner;
+use crate::{Endpoint, Error, Fetched, Options, Reader, Secret, Watch, subscription};
 
 /// A client of one cluster. Cheap to clone; clones share connections and what they know of the nodes.
 ///
@@ -23,7 +22,7 @@ use crate::{Error, Fetched, Options, Published, Secret, StoredRelease, Watch};
 /// outcome stayed [`Error::Unknown`] can be repeated; where it is empty, a new one is made.
 #[derive(Clone)]
 pub struct Client {
-    caller: Arc<Caller>,
+    pub(crate) caller: Arc<Caller>,
 }
 
 impl Client {
@@ -31,7 +30,7 @@ impl Client {
     ///
     /// Fails with [`Error::Options`] if the options hold no endpoint or too many, or a token that cannot be sent.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let Options { endpoints, token, deadline, attempt_timeout } = options;
+        let Options { endpoints, region, token, deadline, attempt_timeout, keepalive, resolver } = options;
         if endpoints.is_empty() {
             return Err(Error::Options("no endpoint was given"));
         }
@@ -39,14 +38,30 @@ impl Client {
             return Err(Error::Options("more than 64 endpoints were given"));
         }
         let authorization = token.as_ref().map(bearer).transpose()?;
-        let pool = Pool::new(endpoints);
-        Ok(Self { caller: Arc::new(Caller { pool, authorization, deadline, attempt_timeout }) })
+        let pool = Pool::new(endpoints, region.as_deref(), keepalive, &resolver);
+        let (hedges, retries) = (Budget::of_hedges(), Budget::of_retries());
+        let tally = Tally::default();
+        let caller = Caller { pool, authorization, deadline, attempt_timeout, hedges, retries, tally };
+        Ok(Self { caller: Arc::new(caller) })
     }
 
-    /// The config served now, if it is newer than the one the caller holds.
+    /// The config served now, if it is newer than the one the caller holds. Hedged: a node that is slow to answer does
+    /// not make the caller wait.
+    ///
+    /// Any node's word is taken, and one that is behind may answer with an older version than another one did before,
+    /// unless the message says with `since_version` what the caller holds. [`Client::reader`] does that.
+    ///
+    /// With a `demand`, nodes that cannot prove it are passed by; [`Error::Stale`] when nobody can until the deadline.
     pub async fn get_config(&self, message: GetConfigRequest) -> Result<Fetched, Error> {
         let send = |line: Line, request| async move { line.config().get_config(request).await };
-        self.caller.read(message, send).await?.try_into()
+        self.caller.read(Manner::Hedged, message, send).await?.try_into()
+    }
+
+    /// Reads the config of an environment again and again, and never a lower version than before. See [`Reader`].
+    ///
+    /// Both names may be empty when the credential is an SDK key: the key names its environment.
+    pub fn reader(&self, project: &str, environment: &str) -> Reader {
+        Reader::new(self.clone(), project, environment)
     }
 
     /// Follows the config of an environment from `since_version` (0: from the one served now). See [`Watch`].
@@ -55,96 +70,80 @@ impl Client {
     pub fn watch(&self, project: &str, environment: &str, since_version: u64) -> Watch {
         Watch::new(self.caller.clone(), project, environment, since_version)
     }
-}
 
-/// What any node answers.
-impl Client {
-    /// All projects with their environments.
-    pub async fn projects(&self) -> Result<Vec<Project>, Error> {
-        let send = |line: Line, request| async move { line.admin().list_projects(request).await };
-        Ok(self.caller.read(ListProjectsRequest {}, send).await?.projects)
+    /// Keeps the config of an environment at hand, whatever happens to the cluster: what an application wants. See
+    /// [`Subscription`](crate::Subscription).
+    ///
+    /// Both names may be empty when the credential is an SDK key: the key names its environment.
+    pub fn subscribe(&self, project: &str, environment: &str) -> subscription::Builder {
+        subscription::Builder::new(self.clone(), project, environment)
     }
 
-    /// The SDK keys of one environment, or all.
-    pub async fn keys(&self, message: ListKeysRequest) -> Result<Vec<SdkKey>, Error> {
-        let send = |line: Line, request| async move { line.admin().list_keys(request).await };
-        Ok(self.caller.read(message, send).await?.keys)
+    /// What this client thinks of each node behind its endpoints, most preferred first; endpoints behind which no node
+    /// is known stand at the end.
+    pub fn nodes(&self) -> Vec<NodeHealth> {
+        let now = Instant::now();
+        let known = self.caller.pool.peers().map(|peer| {
+            let health = peer.health();
+            NodeHealth {
+                endpoint: peer.endpoint.clone(),
+                circuit: health.circuit(now),
+                is_silent: health.is_silent(now),
+                p95: health.measured_p95(),
+                last_failure: health.last_failure(),
+            }
+        });
+        let unresolved = self.caller.pool.unresolved().into_iter().map(|(endpoint, why)| NodeHealth {
+            endpoint,
+            circuit: Circuit::Open,
+            is_silent: false,
+            p95: None,
+            last_failure: Some(why),
+        });
+        known.chain(unresolved).collect()
     }
 
-    /// One page of an environment's history, newest first.
-    pub async fn releases(&self, message: ListReleasesRequest) -> Result<ListReleasesResponse, Error> {
-        let send = |line: Line, request| async move { line.admin().list_releases(request).await };
-        self.caller.read(message, send).await
-    }
-
-    /// One release with its document.
-    pub async fn release(&self, message: GetReleaseRequest) -> Result<StoredRelease, Error> {
-        let send = |line: Line, request| async move { line.admin().get_release(request).await };
-        self.caller.read(message, send).await?.try_into()
-    }
-
-    /// What the node that answers knows of every node.
-    pub async fn cluster_status(&self) -> Result<ClusterStatusResponse, Error> {
-        let send = |line: Line, request| async move { line.admin().cluster_status(request).await };
-        self.caller.read(ClusterStatusRequest {}, send).await
-    }
-}
-
-/// What only the leader decides.
-impl Client {
-    /// Makes a project.
-    pub async fn create_project(&self, mut message: CreateProjectRequest) -> Result<Project, Error> {
-        let id = request_id(&mut message.request_id);
-        let send = |line: Line, request| async move { line.admin().create_project(request).await };
-        required(self.caller.change(Effect::Change(&id), message, send).await?.project)
-    }
-
-    /// Makes an environment in a project.
-    pub async fn create_environment(
-        &self,
-        mut message: CreateEnvironmentRequest,
-    ) -> Result<Environment, Error> {
-        let id = request_id(&mut message.request_id);
-        let send = |line: Line, request| async move { line.admin().create_environment(request).await };
-        required(self.caller.change(Effect::Change(&id), message, send).await?.environment)
-    }
-
-    /// Registers an SDK key whose secret the caller made.
-    pub async fn create_key(&self, mut message: CreateKeyRequest) -> Result<SdkKey, Error> {
-        let id = request_id(&mut message.request_id);
-        let send = |line: Line, request| async move { line.admin().create_key(request).await };
-        required(self.caller.change(Effect::Change(&id), message, send).await?.key)
-    }
-
-    /// Ends an SDK key.
-    pub async fn revoke_key(&self, mut message: RevokeKeyRequest) -> Result<SdkKey, Error> {
-        let id = request_id(&mut message.request_id);
-        let send = |line: Line, request| async move { line.admin().revoke_key(request).await };
-        required(self.caller.change(Effect::Change(&id), message, send).await?.key)
-    }
-
-    /// Publishes a document, or with `validate_only` says what a publish would answer.
-    pub async fn publish(&self, mut message: PublishRequest) -> Result<Published, Error> {
-        let id = request_id(&mut message.request_id);
-        let effect = if message.validate_only { Effect::None } else { Effect::Change(&id) };
-        let send = |line: Line, request| async move { line.admin().publish(request).await };
-        self.caller.change(effect, message, send).await?.try_into()
-    }
-
-    /// Publishes the document of an old release again.
-    pub async fn rollback(&self, mut message: RollbackRequest) -> Result<Published, Error> {
-        let id = request_id(&mut message.request_id);
-        let send = |line: Line, request| async move { line.admin().rollback(request).await };
-        self.caller.change(Effect::Change(&id), message, send).await?.try_into()
+    /// What this client and its clones have sent so far.
+    pub fn counts(&self) -> Counts {
+        let tally = &self.caller.tally;
+        Counts {
+            reads: tally.reads.load(Relaxed),
+            attempts: tally.attempts.load(Relaxed),
+            hedges: tally.hedges.load(Relaxed),
+            retries: tally.retries.load(Relaxed),
+            held_back: tally.held_back.load(Relaxed),
+        }
     }
 }
 
-/// The id of a change: the one its message carries, or a new one, which it carries from then on.
-fn request_id(field: &mut String) -> String {
-    if field.is_empty() {
-        *field = uuid::Uuid::new_v4().to_string();
-    }
-    field.clone()
+/// One node, as a client sees it.
+#[derive(Clone, Debug)]
+pub struct NodeHealth {
+    /// Where it is. An endpoint whose host is a name may stand here once for each of its addresses.
+    pub endpoint: Endpoint,
+    /// Whether it is asked.
+    pub circuit: Circuit,
+    /// Nothing has come back for suspiciously long.
+    pub is_silent: bool,
+    /// 95 of 100 of its last answers took no longer; absent before the first 16.
+    pub p95: Option<Duration>,
+    /// Why it failed last, if it did not serve since.
+    pub last_failure: Option<String>,
+}
+
+/// Requests of a client. All rise from 0; `hedges + retries` is what failover added to the reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Reads that were asked for.
+    pub reads: u64,
+    /// Requests that went out, for reads and changes.
+    pub attempts: u64,
+    /// Reads for which a second node was asked before the first one had answered.
+    pub hedges: u64,
+    /// Attempts at reads after one that failed.
+    pub retries: u64,
+    /// Retries that had to wait, because those before them had used the budget up.
+    pub held_back: u64,
 }
 
 fn bearer(token: &Secret) -> Result<MetadataValue<Ascii>, Error> {

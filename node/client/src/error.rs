@@ -1,6 +1,7 @@
 //! How a call can fail, by what the caller can do about it.
 
 use meridian_proto::admin::Finding;
+use meridian_proto::config::Freshness;
 
 /// Why a call brought no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -55,13 +56,42 @@ pub enum Error {
         /// What came of the last attempt at each endpoint.
         message: String,
     },
+    /// No node that could be reached proved what the reader demands; the best of them stands here. A reader who can do
+    /// with that repeats the call without the demand.
+    #[error("no node could prove what was demanded: {message}")]
+    Stale {
+        /// What came of the last attempt at each endpoint.
+        message: String,
+        /// The newest version that a node would have served; 0 for none.
+        version: u64,
+        /// The stamp of that node.
+        freshness: Box<Freshness>,
+    },
     /// Time ran out after an attempt that may have been committed. Repeating the change under the same request id is
-    /// safe and answers the first outcome.
+    /// safe and answers the first outcome; [`Client::outcome`](crate::Client::outcome) tells it without repeating, and
+    /// can decide that the change shall never be made.
     #[error("the outcome of request {request_id} is unknown: {message}")]
     Unknown {
         /// The id of all attempts.
         request_id: String,
         /// What came of the last attempt at each endpoint.
+        message: String,
+    },
+    /// Time ran out after an attempt that may have had its effect, at something that has no request id because asking
+    /// for what is already so changes nothing: members, who leads. Look at the cluster's status, or ask again.
+    #[error("it may have been done, look at the status or ask again: {message}")]
+    MaybeDone {
+        /// What came of the last attempt at each endpoint.
+        message: String,
+    },
+    /// A stream ended before its end.
+    #[error("cut short after {received_bytes} of {expected_bytes} bytes: {message}")]
+    CutShort {
+        /// What came.
+        received_bytes: u64,
+        /// What was announced.
+        expected_bytes: u64,
+        /// What happened.
         message: String,
     },
     /// A node answered with a part missing; it does not speak this version of the contract.
@@ -80,7 +110,12 @@ impl Error {
     /// request id.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::Unavailable { .. } | Self::Unknown { .. } => true,
+            Self::Busy { .. }
+            | Self::Unavailable { .. }
+            | Self::Stale { .. }
+            | Self::Unknown { .. }
+            | Self::MaybeDone { .. }
+            | Self::CutShort { .. } => true,
             Self::Refused { .. }
             | Self::NotFound { .. }
             | Self::Invalid { .. }

@@ -6,7 +6,7 @@ use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
-use crate::pool::Connection;
+use crate::peer::Connection;
 
 /// Largest message taken in: a document is at most 4.2 MB, a page of 1,000 releases with messages of 1 KB is 2 MB.
 const MESSAGE_BYTES: usize = 16 << 20;

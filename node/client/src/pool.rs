@@ -1,97 +1,104 @@
-//! The nodes a client knows, its connections to them, and what it remembers of their health.
+//! The nodes a client knows, and whom it asks first.
 //!
-//! Connecting is kept apart from sending, so that it is known of every attempt whether anything left this process.
+//! The order: nodes that serve before nodes that are suspicious before nodes that failed; among those, the client's own
+//! region before the others, as they were given. Nobody is ever left out: what failed may be all there is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
+use futures::future::join_all;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
-use crate::verdict::root_cause;
-use crate::{Endpoint, Options};
-
-/// A TCP connection across the world takes a third of a second; one lost SYN is repeated after one second.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
-
-/// A partition that drops packets silently is noticed after both together; watches have no other way to notice.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A document takes 4 MB on a path that may hold megabytes: a smaller window would cost round trips.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-
-/// Findings travel in the trailers: the 16 KB that HTTP/2 libraries default to hold only about a hundred.
-const HEADER_LIST_BYTES: u32 = 256 << 10;
-
-/// For so long after a failure a node is asked last. Then it is preferred again, if it comes first in the options.
-const FAILURE_REMEMBERED: Duration = Duration::from_secs(10);
+use crate::health::Circuit;
+use crate::peer::{Peer, lock};
+use crate::site::Site;
+use crate::{Endpoint, Keepalive, Resolver};
 
 /// Leaders learnt from hints, beyond the endpoints given: more than a cluster has voters.
 const HINTED: usize = 16;
 
 /// All known nodes.
 pub(crate) struct Pool {
-    given: Vec<Arc<Peer>>,
+    /// In order of rank.
+    sites: Vec<Arc<Site>>,
+    keepalive: Keepalive,
     /// Newest last.
     hinted: Mutex<VecDeque<Arc<Peer>>>,
     /// Whoever last made a change for us.
     leader: Mutex<Option<Arc<Peer>>>,
 }
 
-/// One node.
-pub(crate) struct Peer {
-    pub(crate) endpoint: Endpoint,
-    connection: Mutex<Option<Connection>>,
-    /// Held while connecting, so that callers share one attempt; counts the connections made.
-    connecting: tokio::sync::Mutex<u64>,
-    failure: Mutex<Option<Failure>>,
-}
-
-/// An open connection. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) channel: Channel,
-    /// Which of the peer's connections it is.
-    pub(crate) number: u64,
-}
-
-#[derive(Clone)]
-struct Failure {
-    at: Instant,
-    why: String,
+/// Each known node once, in the order in which they are to be asked.
+pub(crate) struct Round {
+    pub(crate) peers: VecDeque<Arc<Peer>>,
+    /// Endpoints behind which no node is known, and why.
+    pub(crate) unresolved: Vec<(Endpoint, String)>,
 }
 
 impl Pool {
-    pub(crate) fn new(endpoints: Vec<Endpoint>) -> Self {
-        let mut given: Vec<Arc<Peer>> = Vec::with_capacity(endpoints.len().min(Options::ENDPOINTS));
-        for endpoint in endpoints {
-            if !given.iter().any(|peer| peer.endpoint == endpoint) {
-                given.push(Arc::new(Peer::new(endpoint)));
-            }
-        }
-        Self { given, hinted: Mutex::default(), leader: Mutex::default() }
+    pub(crate) fn new(
+        endpoints: Vec<Endpoint>,
+        region: Option<&str>,
+        keepalive: Keepalive,
+        resolver: &Resolver,
+    ) -> Self {
+        let sites = ranked(endpoints, region)
+            .into_iter()
+            .map(|(endpoint, rank)| Arc::new(Site::new(endpoint, rank, keepalive, resolver)))
+            .collect();
+        Self { sites, keepalive, hinted: Mutex::default(), leader: Mutex::default() }
     }
 
-    /// The endpoints given, in their order, except that those which failed of late come last, longest ago first.
-    pub(crate) fn by_health(&self) -> VecDeque<Arc<Peer>> {
-        let mut peers: Vec<_> = self.given.iter().map(|peer| (peer.failed_at(), peer)).collect();
-        peers.sort_by_key(|(failed_at, _)| *failed_at);
-        peers.into_iter().map(|(_, peer)| peer.clone()).collect()
+    /// Whom to ask, in which order. Waits a moment for names that were never looked up. Lets the preferred node that
+    /// failed be tried again when its time has come: it is the first then.
+    pub(crate) async fn round(&self, deadline: Instant) -> Round {
+        self.sites.iter().for_each(Site::refresh);
+        join_all(self.sites.iter().map(|site| site.first_look_up(deadline))).await;
+        // In this order: nodes may be found meanwhile, and an endpoint must not be missing from both.
+        let unresolved = self.unresolved();
+        Round { peers: self.order(Instant::now()), unresolved }
+    }
+
+    fn order(&self, now: Instant) -> VecDeque<Arc<Peer>> {
+        let mut peers: Vec<_> = self.peers().map(|peer| (urgency(&peer, now), peer)).collect();
+        // Stable: within one urgency the order of the sites stays, which is that of the ranks.
+        peers.sort_by_key(|(urgency, _)| *urgency);
+        let best = peers.first().filter(|(urgency, _)| urgency.0 == 0).map(|(_, peer)| peer.rank);
+        let mut peers: VecDeque<_> = peers.into_iter().map(|(_, peer)| peer).collect();
+        let is_preferred = |peer: &Peer| best.is_none_or(|best| peer.rank < best);
+        if let Some(at) = peers.iter().position(|peer| is_preferred(peer) && peer.health().try_again(now))
+            && let Some(peer) = peers.remove(at)
+        {
+            peers.push_front(peer);
+        }
+        peers
+    }
+
+    /// A node that is preferred to this rank and serves, or is due to be tried again.
+    pub(crate) fn better_than(&self, rank: usize) -> Option<Arc<Peer>> {
+        let now = Instant::now();
+        self.peers()
+            .take_while(|peer| peer.rank < rank)
+            .find(|peer| peer.is_sound(now) || peer.health().try_again(now))
     }
 
     /// The node at this endpoint, which a hint may name without its being among those given.
     pub(crate) fn at(&self, endpoint: Endpoint) -> Arc<Peer> {
+        let is_there = |peer: &Arc<Peer>| {
+            peer.endpoint.authority() == endpoint.authority()
+                || peer.address.is_some() && peer.address == endpoint.address()
+        };
+        if let Some(known) = self.peers().find(is_there) {
+            return known;
+        }
         let mut hinted = lock(&self.hinted);
-        if let Some(known) = self.given.iter().chain(hinted.iter()).find(|peer| peer.endpoint == endpoint) {
+        if let Some(known) = hinted.iter().find(|peer| is_there(peer)) {
             return known.clone();
         }
         if hinted.len() == HINTED {
             hinted.pop_front();
         }
-        let peer = Arc::new(Peer::new(endpoint));
+        let peer = Arc::new(Peer::new(endpoint, usize::MAX, self.keepalive));
         hinted.push_back(peer.clone());
         peer
     }
@@ -104,6 +111,54 @@ impl Pool {
     pub(crate) fn set_leader(&self, leader: Option<Arc<Peer>>) {
         *lock(&self.leader) = leader;
     }
+
+    /// The nodes behind the endpoints given, in order of rank.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = Arc<Peer>> {
+        self.sites.iter().flat_map(|site| site.peers())
+    }
+
+    /// Endpoints behind which no node is known, and why.
+    pub(crate) fn unresolved(&self) -> Vec<(Endpoint, String)> {
+        let unresolved = |site: &Arc<Site>| Some((site.endpoint.clone(), site.problem()?));
+        self.sites.iter().filter_map(unresolved).collect()
+    }
+}
+
+/// How far back a node stands: those of the lowest urgency come first.
+fn urgency(peer: &Peer, now: Instant) -> (u8, Option<Instant>) {
+    let health = peer.health();
+    match health.circuit(now) {
+        Circuit::Closed if health.is_silent(now) => (1, None),
+        Circuit::Closed => (0, None),
+        // A node that failed longer ago is likelier to be back.
+        Circuit::HalfOpen => (2, health.failed_at()),
+        Circuit::Open => (3, health.failed_at()),
+    }
+}
+
+/// The endpoints without duplicates, those of the own region first, each with the rank of its region. The order within
+/// a region is random; an endpoint without a region is one of its own.
+fn ranked(endpoints: Vec<Endpoint>, own: Option<&str>) -> Vec<(Endpoint, usize)> {
+    let mut regions: Vec<Vec<Endpoint>> = Vec::new();
+    for endpoint in endpoints {
+        if regions.iter().flatten().any(|known| known.authority() == endpoint.authority()) {
+            continue;
+        }
+        let shares_region = |region: &&mut Vec<Endpoint>| {
+            endpoint.region().is_some() && region.first().and_then(Endpoint::region) == endpoint.region()
+        };
+        match regions.iter_mut().find(shares_region) {
+            Some(region) => region.push(endpoint),
+            None => regions.push(vec![endpoint]),
+        }
+    }
+    regions.sort_by_key(|region| own.is_none() || region.first().and_then(Endpoint::region) != own);
+    let mut ranked = Vec::new();
+    for (rank, mut region) in regions.into_iter().enumerate() {
+        fastrand::shuffle(&mut region);
+        ranked.extend(region.into_iter().map(|endpoint| (endpoint, rank)));
+    }
+    ranked
 }
 
 /// The given nodes over and over, each time round in order of health.
@@ -113,134 +168,125 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    pub(crate) fn next(&mut self, pool: &Pool) -> Arc<Peer> {
+    /// The next node. The error names the endpoints behind which none is known, when that is all of them.
+    pub(crate) async fn next(
+        &mut self,
+        pool: &Pool,
+        deadline: Instant,
+    ) -> Result<Arc<Peer>, Vec<(Endpoint, String)>> {
         if self.round.is_empty() {
-            self.round = pool.by_health();
+            let round = pool.round(deadline).await;
+            self.round = round.peers;
+            return self.round.pop_front().ok_or(round.unresolved);
         }
-        self.round.pop_front().expect("a client has at least one endpoint, as its constructor checks")
+        Ok(self.round.pop_front().expect("the round was just seen not to be empty"))
     }
-}
-
-impl Peer {
-    fn new(endpoint: Endpoint) -> Self {
-        Self {
-            endpoint,
-            connection: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
-            failure: Mutex::default(),
-        }
-    }
-
-    /// An open connection. The error says why there is none; nothing was sent then.
-    pub(crate) async fn connect(&self) -> Result<Connection, String> {
-        let open = || lock(&self.connection).clone();
-        if let Some(connection) = open() {
-            return Ok(connection);
-        }
-        let asked = Instant::now();
-        let mut count = self.connecting.lock().await;
-        if let Some(connection) = open() {
-            return Ok(connection);
-        }
-        // Whoever waited while another caller failed takes that answer: a queue of callers must not try in turn.
-        if let Some(failure) = lock(&self.failure).as_ref().filter(|failure| failure.at > asked) {
-            return Err(failure.why.clone());
-        }
-        let connecting = tonic::transport::Endpoint::from(self.endpoint.uri())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_max_header_list_size(HEADER_LIST_BYTES);
-        match connecting.connect().await {
-            Ok(channel) => {
-                *count += 1;
-                let connection = Connection { channel, number: *count };
-                *lock(&self.connection) = Some(connection.clone());
-                Ok(connection)
-            }
-            Err(error) => {
-                let why = format!("cannot connect: {}", root_cause(&error));
-                self.failed(&why);
-                Err(why)
-            }
-        }
-    }
-
-    /// The node gave an answer, whatever it was.
-    pub(crate) fn answered(&self) {
-        *lock(&self.failure) = None;
-    }
-
-    /// The node did not serve; it is asked last for a while.
-    pub(crate) fn failed(&self, why: &str) {
-        *lock(&self.failure) = Some(Failure { at: Instant::now(), why: why.to_owned() });
-    }
-
-    /// This connection is not to be trusted any more: the next call opens a new one, unless another caller already
-    /// has. Calls on the old one go on.
-    pub(crate) fn disconnect(&self, number: u64) {
-        lock(&self.connection).take_if(|connection| connection.number == number);
-    }
-
-    fn failed_at(&self) -> Option<Instant> {
-        let failure = lock(&self.failure);
-        failure.as_ref().map(|failure| failure.at).filter(|at| at.elapsed() < FAILURE_REMEMBERED)
-    }
-}
-
-/// What these locks guard is replaced whole, so it is sound even after a panic elsewhere.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
 
-    fn endpoint(port: u16) -> Endpoint {
-        format!("127.0.0.1:{port}").parse().unwrap()
+    fn endpoint(text: &str) -> Endpoint {
+        text.parse().unwrap()
     }
 
-    fn ports(pool: &Pool) -> Vec<String> {
-        pool.by_health()
-            .iter()
-            .map(|peer| peer.endpoint.to_string().rsplit(':').next().unwrap().to_owned())
-            .collect()
+    fn pool(endpoints: &[&str], own: Option<&str>) -> Pool {
+        let endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+        Pool::new(endpoints, own, Keepalive::default(), &Resolver::default())
+    }
+
+    fn ports(pool: &Pool, now: Instant) -> Vec<u16> {
+        pool.order(now).iter().map(|peer| peer.endpoint.host_and_port().1).collect()
     }
 
     #[test]
-    fn failed_nodes_come_last_for_a_while() {
-        let pool = Pool::new([1, 2, 3, 1].map(endpoint).into());
-        let failed = |port, ago| {
-            let at = Instant::now().checked_sub(ago).unwrap();
-            *lock(&pool.at(endpoint(port)).failure) = Some(Failure { at, why: String::new() });
-        };
-        assert_eq!(ports(&pool), ["1", "2", "3"], "duplicates are dropped");
+    fn the_own_region_comes_first_and_the_rest_as_given() {
+        let given = ["b=h:1", "a=h:2", "h:3", "c=h:4", "h:5", "a=h:6", "b=h:1"];
+        for (own, regions) in [
+            (None, "b a a - c -"),
+            (Some("a"), "a a b - c -"),
+            (Some("c"), "c b a a - -"),
+            (Some("nowhere"), "b a a - c -"),
+        ] {
+            let ranked = ranked(given.map(endpoint).into(), own);
+            let found: Vec<_> = ranked.iter().map(|(e, _)| e.region().unwrap_or("-")).collect();
+            assert_eq!(found.join(" "), regions, "own region {own:?}");
+            let unnamed: Vec<_> =
+                ranked.iter().filter(|(e, _)| e.region().is_none()).map(|(e, _)| e.authority()).collect();
+            assert_eq!(unnamed, ["h:3", "h:5"], "no region: as given");
+        }
+    }
 
-        failed(1, Duration::from_secs(2));
-        failed(2, Duration::from_secs(1));
-        assert_eq!(ports(&pool), ["3", "1", "2"]);
+    #[test]
+    fn clients_spread_over_the_nodes_of_a_region() {
+        let given: Vec<_> = (1..=8).map(|port| endpoint(&format!("a=h:{port}"))).collect();
+        let firsts: std::collections::HashSet<_> =
+            (0..200).map(|_| ranked(given.clone(), None)[0].0.clone()).collect();
+        assert!(firsts.len() > 4, "{firsts:?}");
+    }
 
-        pool.at(endpoint(2)).answered();
-        assert_eq!(ports(&pool), ["2", "3", "1"]);
+    #[test]
+    fn failed_nodes_come_last_and_the_preferred_one_is_tried_again() {
+        let pool = pool(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], None);
+        let peers: Vec<_> = pool.peers().collect();
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        assert_eq!(ports(&pool, start), [1, 2, 3]);
 
-        failed(1, FAILURE_REMEMBERED);
-        assert_eq!(ports(&pool), ["1", "2", "3"], "forgotten");
+        peers[0].health().failed(after(0), "down", 1.0);
+        peers[1].health().failed(after(100), "down", 1.0);
+        assert_eq!(ports(&pool, after(100)), [3, 1, 2], "longest ago first");
+        assert_eq!(ports(&pool, after(550)), [1, 3, 2], "its pause is over");
+        assert_eq!(ports(&pool, after(560)), [3, 1, 2], "by one call only");
+        assert_eq!(ports(&pool, after(650)), [2, 3, 1], "the next one's too");
+
+        peers[0].health().served(after(700));
+        assert_eq!(ports(&pool, after(700)), [1, 3, 2]);
+        assert_eq!(ports(&pool, after(60_000)), [1, 3, 2], "a better one serves: no reason to try");
+    }
+
+    #[test]
+    fn a_silent_node_comes_after_those_that_answer() {
+        let pool = pool(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"], None);
+        let peers: Vec<_> = pool.peers().collect();
+        let start = Instant::now();
+        peers[0].health().asked(start);
+        peers[2].health().failed(start, "down", 1.0);
+        let later = start + Duration::from_millis(400);
+        assert_eq!(ports(&pool, later), [2, 1, 3]);
+        peers[0].health().heard(later);
+        assert_eq!(ports(&pool, later), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_way_home_leads_to_a_better_region_that_serves() {
+        let pool = pool(&["a=127.0.0.1:1", "b=127.0.0.1:2", "b=127.0.0.1:3"], None);
+        let home = pool.peers().next().unwrap();
+        let better = |rank| pool.better_than(rank).map(|peer| peer.endpoint.to_string());
+        assert_eq!(better(1).as_deref(), Some("a=127.0.0.1:1"));
+        assert_eq!(better(0), None, "it is home");
+        home.health().failed(Instant::now(), "down", 1.0);
+        assert_eq!(better(1), None, "it failed just now");
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        home.health().served(long_ago);
+        home.health().failed(long_ago, "down", 1.0);
+        assert_eq!(better(1).as_deref(), Some("a=127.0.0.1:1"), "due to be tried again");
+        assert_eq!(better(1), None, "by one watch");
     }
 
     #[test]
     fn hinted_nodes_are_bounded_and_found_again() {
-        let pool = Pool::new(vec![endpoint(1)]);
+        let pool = pool(&["a=127.0.0.1:1"], None);
         for port in 1..200 {
-            let peer = pool.at(endpoint(port));
-            assert!(Arc::ptr_eq(&peer, &pool.at(endpoint(port))));
+            let endpoint = endpoint(&format!("127.0.0.1:{port}"));
+            let peer = pool.at(endpoint.clone());
+            assert!(Arc::ptr_eq(&peer, &pool.at(endpoint)));
         }
         assert_eq!(lock(&pool.hinted).len(), HINTED);
-        assert_eq!(ports(&pool), ["1"]);
+        assert_eq!(ports(&pool, Instant::now()), [1], "the one given has a region, and is the same node");
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use meridian_proto::admin::Refusal;
+use meridian_proto::config::Stale;
 use prost::Message as _;
 use tonic::{Code, Status};
 
@@ -13,6 +14,9 @@ const LEADER: &str = "meridian-leader";
 
 /// Last part of the type URL of a [`Refusal`] among the status details.
 const REFUSAL: &str = "/meridian.admin.v1.Refusal";
+
+/// And of a [`Stale`].
+const STALE: &str = "/meridian.config.v1.Stale";
 
 /// What a failed attempt says.
 #[derive(Debug, PartialEq)]
@@ -31,11 +35,29 @@ pub(crate) enum Verdict {
         /// What the node said.
         why: String,
     },
+    /// The node cannot prove what the reader demands; another one may.
+    Stale(Box<Stale>),
     /// A change may have been committed all the same.
     Ambiguous {
         /// What is known.
         why: String,
+        /// The connection is of no use any more.
+        is_broken: bool,
     },
+    /// Nothing came back in time: as ambiguous, and the node may be out of reach.
+    Silent,
+}
+
+impl Verdict {
+    /// For people.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::Final(error) => error.to_string(),
+            Self::Unreachable { why } | Self::Elsewhere { why, .. } | Self::Ambiguous { why, .. } => why,
+            Self::Stale(stale) => stale.reason,
+            Self::Silent => "no answer in time".to_owned(),
+        }
+    }
 }
 
 /// Judges the status of an attempt that was sent over an open connection.
@@ -46,7 +68,7 @@ pub(crate) fn judge(status: &Status) -> Verdict {
         return if causes(status).any(|cause| cause.is::<tonic::ConnectError>()) {
             Verdict::Unreachable { why }
         } else {
-            Verdict::Ambiguous { why: format!("the connection broke: {why}") }
+            Verdict::Ambiguous { why: format!("the connection broke: {why}"), is_broken: true }
         };
     }
     let why = || match status.message() {
@@ -61,19 +83,25 @@ pub(crate) fn judge(status: &Status) -> Verdict {
         | Code::Unknown
         | Code::DeadlineExceeded
         | Code::Internal
-        | Code::DataLoss => Verdict::Ambiguous { why: why() },
+        | Code::DataLoss => Verdict::Ambiguous { why: why(), is_broken: false },
         Code::NotFound => Verdict::Final(Error::NotFound {
-            reason: refusal(status).unwrap_or_default().reason,
+            reason: detail::<Refusal>(status, REFUSAL).unwrap_or_default().reason,
             message: why(),
         }),
         Code::Unauthenticated => Verdict::Final(Error::Unauthenticated { message: why() }),
         Code::PermissionDenied => Verdict::Final(Error::PermissionDenied { message: why() }),
+        Code::FailedPrecondition if let Some(mut stale) = detail::<Stale>(status, STALE) => {
+            if stale.reason.is_empty() {
+                stale.reason = why();
+            }
+            Verdict::Stale(Box::new(stale))
+        }
         code @ (Code::InvalidArgument
         | Code::AlreadyExists
         | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
-        | Code::OutOfRange) => Verdict::Final(match (refusal(status), code) {
+        | Code::OutOfRange) => Verdict::Final(match (detail(status, REFUSAL), code) {
             (None, Code::InvalidArgument) => Error::Invalid { message: why() },
             (None, Code::ResourceExhausted) => Error::Busy { message: why() },
             (refusal, _) => {
@@ -99,10 +127,10 @@ fn leader(status: &Status) -> Option<Endpoint> {
     status.metadata().get(LEADER)?.to_str().ok()?.parse().ok()
 }
 
-fn refusal(status: &Status) -> Option<Refusal> {
+fn detail<M: prost::Message + Default>(status: &Status, type_url: &str) -> Option<M> {
     let details = tonic_types::Status::decode(status.details()).ok()?.details;
-    let any = details.into_iter().find(|any| any.type_url.ends_with(REFUSAL))?;
-    Refusal::decode(any.value.as_slice()).ok()
+    let any = details.into_iter().find(|any| any.type_url.ends_with(type_url))?;
+    M::decode(any.value.as_slice()).ok()
 }
 
 #[cfg(test)]
@@ -113,10 +141,11 @@ mod tests {
     use super::*;
 
     fn refused(code: Code, message: &str, refusal: &Refusal) -> Status {
-        let any = prost_types::Any {
-            type_url: format!("type.googleapis.com{REFUSAL}"),
-            value: refusal.encode_to_vec(),
-        };
+        detailed(code, message, REFUSAL, refusal.encode_to_vec())
+    }
+
+    fn detailed(code: Code, message: &str, type_url: &str, value: Vec<u8>) -> Status {
+        let any = prost_types::Any { type_url: format!("type.googleapis.com{type_url}"), value };
         let other = prost_types::Any { type_url: "type.googleapis.com/other".into(), value: vec![0xff] };
         let details =
             tonic_types::Status { code: code.into(), message: message.into(), details: vec![other, any] };
@@ -145,6 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_cannot_prove_a_demand_shows_its_stamp() {
+        let stale = Stale { version: 7, reason: "behind".into(), ..Stale::default() };
+        let status = detailed(Code::FailedPrecondition, "no", STALE, stale.encode_to_vec());
+        assert_eq!(judge(&status), Verdict::Stale(Box::new(stale.clone())));
+        let other = detailed(Code::InvalidArgument, "no", STALE, stale.encode_to_vec());
+        assert!(matches!(judge(&other), Verdict::Final(_)), "of a stale node only in its own code");
+    }
+
+    #[test]
     fn garbage_in_the_details_is_no_refusal() {
         let status = Status::with_details(Code::InvalidArgument, "no", vec![0xff; 40].into());
         assert_eq!(judge(&status), Verdict::Final(Error::Invalid { message: "no".into() }));
@@ -170,9 +208,9 @@ mod tests {
         ] {
             let found = match judge(&Status::new(code, "")) {
                 Verdict::Final(_) => "final",
-                Verdict::Unreachable { .. } => "unreachable",
                 Verdict::Elsewhere { .. } => "elsewhere",
-                Verdict::Ambiguous { .. } => "ambiguous",
+                Verdict::Ambiguous { is_broken: false, .. } => "ambiguous",
+                other => panic!("{code:?}: {other:?}"),
             };
             assert_eq!(found, expected, "{code:?}");
         }
@@ -192,7 +230,7 @@ mod tests {
     #[test]
     fn what_broke_under_way_is_ambiguous_and_what_never_left_is_not() {
         let broken = Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
-        assert!(matches!(judge(&broken), Verdict::Ambiguous { .. }));
+        assert!(matches!(judge(&broken), Verdict::Ambiguous { is_broken: true, .. }));
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let never_left = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
         assert!(matches!(judge(&never_left), Verdict::Unreachable { .. }));

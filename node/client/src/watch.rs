@@ -1,24 +1,36 @@
 //! Following an environment: one stream at a time, to whichever node serves it.
+//!
+//! A watch that ended up in another region than the preferred one goes back there when it can, and opens the new stream
+//! before it leaves the old one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_proto::config::{WatchConfigRequest, WatchConfigResponse};
-use tokio::time::{Instant, sleep_until, timeout};
+use meridian_proto::config::{Demand, Freshness, WatchConfigRequest, WatchConfigResponse};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Streaming;
 
 use crate::backoff::Backoff;
 use crate::call::Caller;
-use crate::pool::{Peer, Rotation};
+use crate::peer::Peer;
+use crate::pool::Rotation;
 use crate::verdict::{Verdict, judge};
 use crate::{Config, Endpoint, Error};
+
+/// How often a watch looks whether it could be in a region that is preferred to its own. Half of it to one and a half,
+/// so that a region that comes back is not met by everybody at once.
+const HOMEWARD_EVERY: Duration = Duration::from_secs(20);
+
+/// A stream that was promised a message at an interval is given up after so many of them without one: the connection
+/// lives, as its pings tell, but whoever should write to it does not.
+const MISSED_STAMPS: u32 = 5;
 
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A newer config than all before it.
     Config(Config),
-    /// A node has accepted the watch. What it serves follows, if that is newer.
+    /// A node has accepted the watch; one that was connected before is left. What it serves follows, if that is newer.
     Connected {
         /// Which node.
         endpoint: Endpoint,
@@ -34,17 +46,22 @@ pub enum Event {
     },
 }
 
+/// What a node said on a stream.
+pub(crate) enum Said {
+    Event(Event),
+    /// Nothing new; the node's stamp.
+    Stamp(Freshness),
+}
+
 /// Follows the config of one environment for as long as [`Watch::next`] is called.
 ///
 /// - Versions only rise: a node that is behind is never heard.
 /// - A reader that is slow gets the newest config; those between are skipped.
-/// - A lost node is replaced by another after a short random pause. Nothing ends a watch but dropping it.
+/// - A lost node is replaced by another after a short random pause; one that falls silent, within
+///   [`Keepalive`](crate::Keepalive). Nothing ends a watch but dropping it.
 pub struct Watch {
     caller: Arc<Caller>,
-    project: String,
-    environment: String,
-    /// Newest version handed out.
-    version: u64,
+    message: WatchConfigRequest,
     rotation: Rotation,
     backoff: Backoff,
     link: Link,
@@ -52,20 +69,50 @@ pub struct Watch {
 
 enum Link {
     Down { until: Instant },
-    Up { peer: Arc<Peer>, stream: Box<Streaming<WatchConfigResponse>> },
+    Up(Up),
+}
+
+struct Up {
+    peer: Arc<Peer>,
+    connection: u64,
+    stream: Box<Streaming<WatchConfigResponse>>,
+    /// Whether a message came: the first one may look like a stamp.
+    has_spoken: bool,
+    /// When something must have come; set once the node has shown that it sends stamps.
+    stamp_due: Option<Instant>,
+    homeward_at: Instant,
 }
 
 impl Watch {
     pub(crate) fn new(caller: Arc<Caller>, project: &str, environment: &str, since_version: u64) -> Self {
+        let (project, environment) = (project.to_owned(), environment.to_owned());
+        let message =
+            WatchConfigRequest { project, environment, since_version, demand: None, stamp_interval_ms: 0 };
         Self {
             caller,
-            project: project.to_owned(),
-            environment: environment.to_owned(),
-            version: since_version,
+            message,
             rotation: Rotation::default(),
             backoff: Backoff::between_streams(),
             link: Link::Down { until: Instant::now() },
         }
+    }
+
+    /// Only from nodes that prove this when the stream opens, and `max_staleness_ms` for as long as it lives. A node
+    /// that cannot is left for another one.
+    pub fn demand(mut self, demand: Demand) -> Self {
+        self.message.demand = Some(demand);
+        self
+    }
+
+    /// Asks for a stamp after so long without news.
+    pub(crate) fn stamped(mut self, interval_ms: u32) -> Self {
+        self.message.stamp_interval_ms = interval_ms;
+        self
+    }
+
+    /// The reader has got this version elsewhere.
+    pub(crate) fn hold(&mut self, version: u64) {
+        self.message.since_version = self.message.since_version.max(version);
     }
 
     /// The next event. Dropping the future loses none.
@@ -74,71 +121,191 @@ impl Watch {
     /// A caller who expects that to change may call again: the next attempt comes after a pause.
     pub async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            match &mut self.link {
-                Link::Down { until } => {
-                    sleep_until(*until).await;
-                    let peer = self.rotation.next(&self.caller.pool);
-                    return match self.open(&peer).await {
-                        Ok(stream) => {
-                            let endpoint = peer.endpoint.clone();
-                            self.link = Link::Up { peer, stream: Box::new(stream) };
-                            Ok(Event::Connected { endpoint })
-                        }
-                        Err(verdict) => self.lost(&peer, verdict),
-                    };
-                }
-                Link::Up { peer, stream } => match stream.message().await {
-                    Ok(Some(message)) => {
-                        peer.answered();
-                        self.backoff.reset();
-                        if let Some(config) =
-                            Config::pushed(message).filter(|c| c.release.version > self.version)
-                        {
-                            self.version = config.release.version;
-                            return Ok(Event::Config(config));
-                        }
-                    }
-                    end => {
-                        let peer = peer.clone();
-                        let verdict = match end {
-                            Err(status) => judge(&status),
-                            Ok(_) => Verdict::Elsewhere { leader: None, why: "the stream ended".to_owned() },
-                        };
-                        return self.lost(&peer, verdict);
-                    }
-                },
+            if let Said::Event(event) = self.listen().await? {
+                return Ok(event);
             }
         }
     }
 
-    async fn open(&self, peer: &Peer) -> Result<Streaming<WatchConfigResponse>, Verdict> {
-        let line = self.caller.line(peer).await.map_err(|why| Verdict::Unreachable { why })?;
-        let connection = line.connection.number;
-        let request = line.request(WatchConfigRequest {
-            project: self.project.clone(),
-            environment: self.environment.clone(),
-            since_version: self.version,
-        });
-        let verdict = match timeout(self.caller.attempt_timeout, line.config().watch_config(request)).await {
-            Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) => judge(&status),
-            Err(_) => Verdict::Ambiguous { why: "no answer in time".to_owned() },
+    /// As [`Watch::next`], with the stamps.
+    pub(crate) async fn listen(&mut self) -> Result<Said, Error> {
+        loop {
+            let up = match &mut self.link {
+                Link::Down { until } => {
+                    sleep_until(*until).await;
+                    return self.connect().await.map(Said::Event);
+                }
+                Link::Up(up) => up,
+            };
+            let stamp_due = up.stamp_due;
+            let silent = async {
+                match stamp_due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                message = up.stream.message() => match message {
+                    Ok(Some(message)) => {
+                        if let Some(said) = self.take(message) {
+                            return Ok(said);
+                        }
+                    }
+                    Ok(None) => return self.ended("the stream ended".to_owned()),
+                    Err(status) => {
+                        let verdict = judge(&status);
+                        return self.lost_stream(verdict);
+                    }
+                },
+                () = silent => return self.ended("the node has stopped sending stamps".to_owned()),
+                () = sleep_until(up.homeward_at) => {
+                    if let Some(event) = self.go_homeward().await {
+                        return Ok(Said::Event(event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a message says, unless it is behind what the reader holds.
+    fn take(&mut self, message: WatchConfigResponse) -> Option<Said> {
+        let Link::Up(up) = &mut self.link else { return None };
+        up.peer.pushed();
+        self.backoff.reset();
+        let is_stamp = message.not_modified && up.has_spoken;
+        up.has_spoken = true;
+        if is_stamp || up.stamp_due.is_some() {
+            let interval = Duration::from_millis(self.message.stamp_interval_ms.into());
+            up.stamp_due = Some(Instant::now() + interval * MISSED_STAMPS);
+        }
+        let stamp = message.freshness.clone();
+        match Config::pushed(message) {
+            Some(config) if config.release.version > self.message.since_version => {
+                self.message.since_version = config.release.version;
+                Some(Said::Event(Event::Config(config)))
+            }
+            // The stamp of another version says nothing of the one that the reader holds.
+            Some(_) => None,
+            None => stamp.map(Said::Stamp),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Event, Error> {
+        let deadline = Instant::now() + self.caller.attempt_timeout;
+        let peer = match self.rotation.next(&self.caller.pool, deadline).await {
+            Ok(peer) => peer,
+            Err(unresolved) => {
+                let (endpoint, why) =
+                    unresolved.into_iter().next().expect("a client has at least one endpoint, as it checks");
+                return Ok(self.disconnected(endpoint, why));
+            }
         };
-        if let Verdict::Unreachable { .. } | Verdict::Ambiguous { .. } = verdict {
-            peer.disconnect(connection);
+        match self.open(&peer).await {
+            Ok(up) => {
+                self.link = Link::Up(up);
+                Ok(Event::Connected { endpoint: peer.endpoint.clone() })
+            }
+            Err(verdict) => self.lost(&peer, verdict),
+        }
+    }
+
+    /// Moves to a region that is preferred to the present one, if a node there takes the watch.
+    async fn go_homeward(&mut self) -> Option<Event> {
+        let Link::Up(up) = &mut self.link else { return None };
+        up.homeward_at = homeward_at();
+        let peer = self.caller.pool.better_than(up.peer.rank)?;
+        match self.open(&peer).await {
+            Ok(up) => {
+                self.link = Link::Up(up);
+                Some(Event::Connected { endpoint: peer.endpoint.clone() })
+            }
+            Err(verdict) => {
+                note(&peer, verdict);
+                None
+            }
+        }
+    }
+
+    async fn open(&self, peer: &Arc<Peer>) -> Result<Up, Verdict> {
+        let sent = Instant::now();
+        let until = sent + self.caller.attempt_timeout;
+        let Ok(line) = timeout_at(until, self.caller.line(peer)).await else {
+            return Err(Verdict::Unreachable { why: "cannot connect in time".to_owned() });
+        };
+        let line = line.map_err(|why| Verdict::Unreachable { why })?;
+        let connection = line.connection.number;
+        let request = line.request(self.message.clone());
+        peer.asked();
+        let verdict = match timeout_at(until, line.config().watch_config(request)).await {
+            Ok(Ok(response)) => {
+                peer.pushed();
+                return Ok(Up {
+                    peer: peer.clone(),
+                    connection,
+                    stream: Box::new(response.into_inner()),
+                    has_spoken: false,
+                    stamp_due: None,
+                    homeward_at: homeward_at(),
+                });
+            }
+            Ok(Err(status)) => judge(&status),
+            Err(_) => Verdict::Silent,
+        };
+        match &verdict {
+            Verdict::Unreachable { why } | Verdict::Ambiguous { why, is_broken: true } => {
+                peer.broke(connection, why);
+            }
+            Verdict::Silent => peer.kept_silent(connection, sent, "no answer in time"),
+            _ => peer.heard(),
         }
         Err(verdict)
     }
 
-    fn lost(&mut self, peer: &Peer, verdict: Verdict) -> Result<Event, Error> {
-        let retry_in = self.backoff.jittered();
-        self.link = Link::Down { until: Instant::now() + retry_in };
-        match verdict {
-            Verdict::Final(error) => Err(error),
-            Verdict::Unreachable { why } | Verdict::Elsewhere { why, .. } | Verdict::Ambiguous { why } => {
-                peer.failed(&why);
-                Ok(Event::Disconnected { endpoint: peer.endpoint.clone(), why, retry_in })
-            }
-        }
+    fn ended(&mut self, why: String) -> Result<Said, Error> {
+        self.lost_stream(Verdict::Elsewhere { leader: None, why })
     }
+
+    fn lost_stream(&mut self, verdict: Verdict) -> Result<Said, Error> {
+        let down = Link::Down { until: Instant::now() };
+        let Link::Up(up) = std::mem::replace(&mut self.link, down) else {
+            unreachable!("only a stream that is open can be lost");
+        };
+        if let Verdict::Ambiguous { why, is_broken: true } = &verdict {
+            up.peer.broke(up.connection, why);
+        }
+        // Who came next may have changed since the round began. A node that is only stale would come first again.
+        if !matches!(verdict, Verdict::Stale(_)) {
+            self.rotation = Rotation::default();
+        }
+        self.lost(&up.peer, verdict).map(Said::Event)
+    }
+
+    fn lost(&mut self, peer: &Peer, verdict: Verdict) -> Result<Event, Error> {
+        if let Verdict::Final(error) = verdict {
+            self.link = Link::Down { until: Instant::now() + self.backoff.pause() };
+            return Err(error);
+        }
+        let why = note(peer, verdict);
+        Ok(self.disconnected(peer.endpoint.clone(), why))
+    }
+
+    fn disconnected(&mut self, endpoint: Endpoint, why: String) -> Event {
+        let retry_in = self.backoff.pause();
+        self.link = Link::Down { until: Instant::now() + retry_in };
+        Event::Disconnected { endpoint, why, retry_in }
+    }
+}
+
+/// Remembers that a node did not take a watch, and says why. One that is too stale for it serves others.
+fn note(peer: &Peer, verdict: Verdict) -> String {
+    let is_stale = matches!(verdict, Verdict::Stale(_));
+    let why = verdict.why();
+    if !is_stale {
+        peer.failed(&why);
+    }
+    why
+}
+
+fn homeward_at() -> Instant {
+    Instant::now() + HOMEWARD_EVERY.mul_f64(0.5 + fastrand::f64())
 }

@@ -1,15 +1,24 @@
 //! The command line. Values are parsed here, once; the rest of the crate takes them as they are.
 
+mod cluster;
+mod documents;
+mod value;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use meridian_client::proto::config::Format;
 use meridian_client::{Endpoint, Secret};
-use uuid::Uuid;
+
+pub(crate) use cluster::{
+    Caution, LeaderCommand, MemberCommand, Named, Outcome, PlacementCommand, ServiceChange, SetPlacement,
+    Status,
+};
+pub(crate) use documents::{EnvCommand, Get, KeyCommand, ProjectCommand, Publish, Rollback, Watch};
 
 use crate::exit::exit_codes;
-use crate::names::{EnvironmentName, Name};
+use crate::names::EnvironmentName;
 use crate::parsed::Parsed;
+use value::{secret, up_to_an_hour};
 
 /// Ends a command's help: an example, and the exit codes.
 macro_rules! examples {
@@ -17,6 +26,8 @@ macro_rules! examples {
         concat!("Example:\n", $("  ", $line, "\n",)+ "\n", exit_codes!())
     };
 }
+
+pub(crate) use examples;
 
 /// Keeps what every command takes apart from what one takes.
 const GLOBAL: &str = "Cluster and output";
@@ -46,7 +57,7 @@ pub struct Global {
     pub output: OutputFormat,
 
     /// Time for one call, over all its attempts, e.g. 10s, 500ms, 2m
-    #[arg(long, global = true, help_heading = GLOBAL, env = "MERIDIAN_DEADLINE", default_value = "10s", value_name = "TIME", value_parser = deadline)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MERIDIAN_DEADLINE", default_value = "10s", value_name = "TIME", value_parser = up_to_an_hour)]
     pub deadline: Duration,
 }
 
@@ -83,35 +94,23 @@ pub enum Command {
     Publish(Publish),
 
     /// Print the document that an environment serves, byte for byte
+    ///
+    /// Whatever the node that answers holds, unless you ask for proof. What it rests on is in the JSON form; if the
+    /// node may have missed something, stderr says so.
     #[command(after_help = examples!(
         "meridian get shop/production | jq .feature_gates",
-        "meridian get shop/production --version 41 > before.json"
+        "meridian get shop/production --version 41 > before.json",
+        "meridian get shop/production --at-least-version 42 --max-staleness 5s"
     ))]
-    Get {
-        /// Which environment
-        #[arg(value_name = "PROJECT/ENV")]
-        environment: EnvironmentName,
-        /// An old version out of the history
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        version: Option<u64>,
-    },
+    Get(Get),
 
     /// Follow an environment: a line for each version, as it is served; with json, the document too
     #[command(after_help = examples!(
         "meridian watch shop/production",
+        "meridian watch shop/production --max-staleness 30s",
         "meridian watch shop/production --output json | while read -r line; do reload \"$line\"; done"
     ))]
-    Watch {
-        /// Which environment
-        #[arg(value_name = "PROJECT/ENV")]
-        environment: EnvironmentName,
-        /// Only versions after this one
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        since: u64,
-        /// End after so many versions
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        count: Option<u64>,
-    },
+    Watch(Watch),
 
     /// List the versions of an environment, newest first
     #[command(after_help = examples!("meridian history shop/production --limit 5"))]
@@ -145,177 +144,67 @@ pub enum Command {
     ))]
     Rollback(Rollback),
 
-    /// Show every node: who leads, how far each is, how fresh what it serves
+    /// Ask what became of a change whose outcome stayed unknown
+    ///
+    /// Exit codes of its own: 0 it was done, 1 it was not and never will be, 8 nobody has decided it yet.
+    #[command(after_help = examples!(
+        "meridian outcome 3f1c2f4e-8a53-4b5e-9d0c-2f9f8a1b7c66",
+        "meridian outcome 3f1c2f4e-8a53-4b5e-9d0c-2f9f8a1b7c66 --settle"
+    ))]
+    Outcome(Outcome),
+
+    /// Show every node: problems first, then who leads, who serves, how far each is and how fresh
+    ///
+    /// Any node answers, from what it sees: endpoints that do not answer are passed over.
     #[command(after_help = examples!(
         "meridian status",
+        "meridian status --check || page-somebody",
+        "meridian status --wait healthy --timeout 2m",
         "meridian status --output json | jq '.nodes[] | select(.healthy | not)'"
     ))]
-    Status,
-}
+    Status(Status),
 
-/// `meridian project …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum ProjectCommand {
-    /// Make a project
-    #[command(after_help = examples!("meridian project create shop"))]
-    Create {
-        /// Its name
-        name: Name,
-        #[command(flatten)]
-        repeat: Repeat,
-    },
-    /// List projects and their environments
-    #[command(after_help = examples!("meridian project list"))]
-    List,
-}
+    /// List the members, let nodes in, give and take votes, take nodes out
+    #[command(subcommand)]
+    Member(MemberCommand),
 
-/// `meridian env …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum EnvCommand {
-    /// Make an environment in a project
-    #[command(after_help = examples!("meridian env create shop/production"))]
-    Create {
-        /// Its name
-        #[arg(value_name = "PROJECT/ENV")]
-        environment: EnvironmentName,
-        #[command(flatten)]
-        repeat: Repeat,
-    },
-}
+    /// Show who leads, or let another voter lead
+    #[command(subcommand)]
+    Leader(LeaderCommand),
 
-/// `meridian key …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make a key. Its secret is printed once, alone on stdout: the cluster keeps only a hash
+    /// Say in which regions the leader should be, and whether lost voters are replaced
+    #[command(subcommand)]
+    Placement(PlacementCommand),
+
+    /// Take nodes out of service, so that they can be stopped and no reader notices
+    ///
+    /// A drained node does not lead, says that it is not ready, and ends its streams one by one with UNAVAILABLE, so that
+    /// clients go elsewhere. It keeps its vote, and stays drained over restarts until `undrain`. This command ends when
+    /// every node named is drained: then it is safe to stop.
     #[command(after_help = examples!(
-        "SDK_KEY=$(meridian key create shop/production --label web)",
-        "meridian key create shop/production --label ios --import - < statsig-server-secret"
+        "meridian drain 2",
+        "meridian drain --region us-east --timeout 5m"
     ))]
-    Create {
-        /// The environment it reads
-        #[arg(value_name = "PROJECT/ENV")]
-        environment: EnvironmentName,
-        /// What you call it
-        #[arg(long, default_value = "", hide_default_value = true)]
-        label: String,
-        /// Take this existing secret, or - to read it from stdin, where other users cannot see it
-        #[arg(long, value_name = "SECRET|-", value_parser = secret)]
-        import: Option<Secret>,
-        /// Repeat an import whose outcome stayed unknown: give the id that was told, and the same secret
-        #[arg(long, value_name = "UUID", requires = "import")]
-        request_id: Option<Uuid>,
-    },
-    /// List keys, without their secrets
-    #[command(after_help = examples!("meridian key list shop/production"))]
-    List {
-        /// Only those of this environment
-        #[arg(value_name = "PROJECT/ENV")]
-        environment: Option<EnvironmentName>,
-    },
-    /// End a key: SDKs that hold it are refused from then on
-    #[command(after_help = examples!("meridian key revoke 9f86d081884c7d65"))]
-    Revoke {
-        /// Its id, as `key list` shows it
-        id: Name,
+    Drain {
+        /// Which nodes, and how long to wait
         #[command(flatten)]
-        repeat: Repeat,
+        change: ServiceChange,
+        /// Do it although nobody would be left to serve
+        #[arg(long)]
+        force: bool,
     },
-}
 
-/// `meridian publish`
-#[derive(Clone, Debug, Args)]
-pub struct Publish {
-    /// Which environment
-    #[arg(value_name = "PROJECT/ENV")]
-    pub environment: EnvironmentName,
-    /// The document, or - for stdin
-    #[arg(value_name = "FILE|-")]
-    pub file: String,
-    /// How the document is to be understood and checked
-    #[arg(long, value_enum)]
-    pub format: DocumentFormat,
-    /// Refuse unless this is the newest version; 0: unless nothing is published yet
-    #[arg(long, value_name = "N")]
-    pub expect_version: Option<u64>,
-    /// Why, for the history
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub message: String,
-    /// Check only, and change nothing
-    #[arg(long)]
-    pub validate_only: bool,
-    #[command(flatten)]
-    pub repeat: Repeat,
-}
+    /// Put drained nodes back into service; ends when they serve
+    #[command(after_help = examples!("meridian undrain 2", "meridian undrain --region us-east"))]
+    Undrain(ServiceChange),
 
-/// `meridian rollback`
-#[derive(Clone, Debug, Args)]
-pub struct Rollback {
-    /// Which environment
-    #[arg(value_name = "PROJECT/ENV")]
-    pub environment: EnvironmentName,
-    /// The version whose document comes back; without it, the one before the newest
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub to: Option<u64>,
-    /// Refuse unless this is the newest version
-    #[arg(long, value_name = "N")]
-    pub expect_version: Option<u64>,
-    /// Why, for the history
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub message: String,
-    #[command(flatten)]
-    pub repeat: Repeat,
-}
-
-/// What makes a change repeatable.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Repeat {
-    /// Repeat a change whose outcome stayed unknown: give the id that was told, and the same arguments
-    #[arg(long, value_name = "UUID")]
-    pub request_id: Option<Uuid>,
-}
-
-/// How a document is understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DocumentFormat {
-    /// Any JSON
-    Json,
-    /// A Statsig project, as "download config specs" gives it
-    Statsig,
-    /// A flagd flag set
-    Flagd,
-}
-
-impl From<DocumentFormat> for Format {
-    fn from(format: DocumentFormat) -> Self {
-        match format {
-            DocumentFormat::Json => Self::Json,
-            DocumentFormat::Statsig => Self::Statsig,
-            DocumentFormat::Flagd => Self::Flagd,
-        }
-    }
-}
-
-#[allow(clippy::unnecessary_wraps)] // the shape of a value parser
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(text.into())
-}
-
-/// A time with its unit, between 1 ms and 1 h.
-fn deadline(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor_ms = match unit {
-        "ms" => Some(1),
-        "s" | "" => Some(1_000),
-        "m" => Some(60_000),
-        _ => None,
-    };
-    let ms =
-        number.parse::<u64>().ok().zip(factor_ms).and_then(|(number, factor)| number.checked_mul(factor));
-    match ms {
-        Some(ms @ 1..=3_600_000) => Ok(Duration::from_millis(ms)),
-        _ => Err("write a number and ms, s or m, at most one hour: 10s, 500ms, 2m".to_owned()),
-    }
+    /// List what was changed about the cluster itself, newest first: members, placement, drains, repairs
+    #[command(after_help = examples!("meridian journal --limit 20"))]
+    Journal {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
 }
 
 #[cfg(test)]
@@ -370,7 +259,7 @@ mod tests {
         }
         let mut taught = 0;
         visit(&Cli::command(), &mut taught);
-        assert_eq!(taught, 13);
+        assert_eq!(taught, 27);
     }
 
     #[test]
@@ -378,8 +267,20 @@ mod tests {
         let cli = parse("get shop/live").unwrap();
         assert_eq!(cli.global.output, OutputFormat::Text);
         assert_eq!(cli.global.deadline, Duration::from_secs(10));
-        let Command::Get { environment, version: None } = cli.command else { panic!("{:?}", cli.command) };
-        assert_eq!(environment.to_string(), "shop/live");
+        let Command::Get(get) = cli.command else { panic!("{:?}", cli.command) };
+        assert_eq!((get.environment.to_string().as_str(), get.version), ("shop/live", None));
+        assert_eq!(get.proof.demand(), None);
+    }
+
+    #[test]
+    fn what_must_be_proved_goes_into_the_demand() {
+        let cli = parse("get shop/live --max-staleness 5s --at-least-version 7 --linearizable").unwrap();
+        let Command::Get(get) = cli.command else { panic!("{:?}", cli.command) };
+        let demand = get.proof.demand().unwrap();
+        assert_eq!(
+            (demand.max_staleness_ms, demand.at_least_version, demand.linearizable),
+            (Some(5_000), 7, true)
+        );
     }
 
     #[test]
@@ -408,6 +309,23 @@ mod tests {
             ("status --deadline 61m", "10s, 500ms, 2m"),
             ("status --deadline 99999999999999999999m", "10s, 500ms, 2m"),
             ("history shop/live --limit 0", "0 is not in 1..=100000"),
+            ("get shop/live --version 1 --linearizable", "cannot be used with"),
+            ("get shop/live --max-staleness soon", "5s, 500ms, 2m, 1h"),
+            ("member promote", "<NODE>"),
+            ("member remove 0", "0 is not in 1.."),
+            ("member add 10.1.0.9", "host:port of its peer listener"),
+            ("member add http://a:1", "host:port of its peer listener"),
+            ("placement set", "--anywhere"),
+            ("placement set a --anywhere", "cannot be used with"),
+            ("placement set --repair-after 5m --no-repair", "cannot be used with"),
+            ("placement set --expect-version 3", "--anywhere"),
+            ("placement set a/b", "spaces, slashes"),
+            ("drain", "<NODE>"),
+            ("drain 1 --region a", "cannot be used with"),
+            ("drain 1 --no-wait --timeout 1m", "cannot be used with"),
+            ("undrain 1 --force", "unexpected argument"),
+            ("status --timeout 1m", "--wait"),
+            ("outcome 7", "REQUEST_ID"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");
@@ -422,13 +340,6 @@ mod tests {
         {
             let error = parse(&line).unwrap_err();
             assert!(error.len() < 500, "{} bytes", error.len());
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, ms) in [("10s", 10_000), ("7", 7_000), ("250ms", 250), ("2m", 120_000)] {
-            assert_eq!(deadline(text), Ok(Duration::from_millis(ms)));
         }
     }
 }

@@ -6,7 +6,12 @@ mod access;
 mod embed;
 #[cfg(test)]
 mod golden;
+mod journal;
+mod members;
+mod outcome;
+mod placement;
 mod release;
+mod service;
 mod status;
 mod table;
 
@@ -17,8 +22,13 @@ use meridian_client::proto::config::Format;
 use serde::Serialize;
 
 pub(crate) use access::{CreatedEnvironment, CreatedKey, CreatedProject, Keys, Projects, RevokedKey};
+pub(crate) use journal::Journal;
+pub(crate) use members::ChangedMembers;
+pub(crate) use outcome::Outcome;
+pub(crate) use placement::{Leader, Placement};
 pub(crate) use release::{Change, ChangeKind, Diff, Document, History, Watched};
-pub(crate) use status::Status;
+pub(crate) use service::{Goal, InService};
+pub(crate) use status::{Members, Status};
 
 /// A result. `Serialize` is its JSON form.
 pub(crate) trait View: Serialize {
@@ -47,6 +57,17 @@ fn age(now_ms: u64, then_ms: u64) -> String {
         120..7_200 => format!("{}m ago", seconds / 60),
         7_200..172_800 => format!("{}h ago", seconds / 3_600),
         _ => format!("{}d ago", seconds / 86_400),
+    }
+}
+
+/// A length of time in one unit, with a decimal where it is short.
+pub(crate) fn span(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{}.{}s", ms / 1_000, ms / 100 % 10),
+        10_000..120_000 => format!("{}s", ms / 1_000),
+        120_000..7_200_000 => format!("{}m", ms / 60_000),
+        7_200_000..172_800_000 => format!("{}h", ms / 3_600_000),
+        _ => format!("{}d", ms / 86_400_000),
     }
 }
 
@@ -93,6 +114,20 @@ mod tests {
         }
         assert_eq!(age(now, now + 5_000), "now", "a clock that is ahead");
         assert_eq!(age(now, 0), "-");
+    }
+
+    #[test]
+    fn spans_have_one_unit() {
+        for (ms, shown) in [
+            (0, "0.0s"),
+            (1_249, "1.2s"),
+            (10_000, "10s"),
+            (120_000, "2m"),
+            (7_200_000, "2h"),
+            (172_800_000, "2d"),
+        ] {
+            assert_eq!(span(ms), shown);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 use clap::Parser;
-use fake::{Act, Node, nobody, pushed};
+use fake::{Act, Node, nobody, pushed, stale};
 use meridian_client::Endpoint;
 use meridian_ctl::exit;
 use tonic::Status;
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
     a_reader_that_goes_away_is_no_failure(&runtime);
     each_failure_has_its_exit_code(&runtime);
     errors_are_json_where_asked(&runtime);
+    what_is_not_well_is_shown_and_has_a_number(&runtime);
+    an_unknown_outcome_says_how_to_ask(&runtime);
     a_document_comes_from_stdin(&runtime);
     a_new_secret_is_alone_on_stdout(&runtime);
     watch_counts_and_reconnects(&runtime);
@@ -71,6 +73,7 @@ fn assert_exit(output: &Output, code: u8) {
 
 fn get_prints_the_document_alone(runtime: &tokio::runtime::Runtime) {
     let node = runtime.block_on(Node::start(Act::Serve));
+    node.serves(1, vec![b'x'; 5 << 20]);
     let output = output(&node.endpoint, "get shop/live");
     assert_exit(&output, exit::OK);
     assert_eq!(output.stdout, vec![b'x'; 5 << 20]);
@@ -79,6 +82,7 @@ fn get_prints_the_document_alone(runtime: &tokio::runtime::Runtime) {
 
 fn a_reader_that_goes_away_is_no_failure(runtime: &tokio::runtime::Runtime) {
     let node = runtime.block_on(Node::start(Act::Serve));
+    node.serves(1, vec![b'x'; 5 << 20]);
     for line in ["get shop/live", "get shop/live --output json"] {
         let mut child = meridian(&node.endpoint, line).spawn().unwrap();
         let mut first = [0; 10];
@@ -103,6 +107,18 @@ fn each_failure_has_its_exit_code(runtime: &tokio::runtime::Runtime) {
         (Act::Hang, publish, exit::OUTCOME_UNKNOWN),
         (Act::Serve, "publish shop/live absent.json --format json", exit::FAILED),
         (Act::Serve, publish, exit::OK),
+        (Act::Say(stale(4)), "get shop/live --max-staleness 1s", exit::STALE),
+        (Act::Hang, "member promote 4 5", exit::OUTCOME_UNKNOWN),
+        (Act::Hang, "leader transfer", exit::OUTCOME_UNKNOWN),
+        (Act::Hang, "placement set a,b", exit::UNAVAILABLE),
+        // It knows of no nodes: nobody leads, none is drained.
+        (Act::Serve, "leader show", exit::UNHEALTHY),
+        (Act::Serve, "drain 1 --timeout 400ms", exit::NOT_IN_TIME),
+        (Act::Serve, "drain 1 --no-wait", exit::OK),
+        (Act::Serve, "placement set a,b", exit::OK),
+        (Act::Serve, "member remove 4 --dry-run", exit::OK),
+        (Act::Serve, "journal", exit::OK),
+        (Act::Serve, "outcome 00000000-0000-4000-8000-000000000001", exit::OK),
     ] {
         let node = runtime.block_on(Node::start(act));
         let output = output(&node.endpoint, line);
@@ -123,6 +139,37 @@ fn errors_are_json_where_asked(runtime: &tokio::runtime::Runtime) {
     assert_eq!(error["error"]["code"], "not_found");
     assert_eq!(error["error"]["message"], "no such environment");
     assert_eq!(text(&output.stderr).lines().count(), 1);
+}
+
+fn what_is_not_well_is_shown_and_has_a_number(runtime: &tokio::runtime::Runtime) {
+    let node = runtime.block_on(Node::start(Act::Serve));
+    for (line, code) in [
+        ("status", exit::OK),
+        ("status --check", exit::UNHEALTHY),
+        ("status --wait healthy --timeout 500ms", exit::NOT_IN_TIME),
+    ] {
+        let output = output(&node.endpoint, line);
+        assert_exit(&output, code);
+        assert!(text(&output.stdout).contains("answered by node"), "{}", text(&output.stdout));
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
+    node.will(Act::Say(Status::permission_denied("not yours")));
+    let refused = output(&node.endpoint, "status --wait healthy --timeout 20s");
+    assert_exit(&refused, exit::NOT_ALLOWED);
+    let nobody = runtime.block_on(nobody());
+    let output = output(&nobody, "status");
+    assert_exit(&output, exit::UNAVAILABLE);
+    assert!(text(&output.stderr).contains(&nobody.to_string()), "{}", text(&output.stderr));
+}
+
+fn an_unknown_outcome_says_how_to_ask(runtime: &tokio::runtime::Runtime) {
+    let node = runtime.block_on(Node::start(Act::Hang));
+    let output = output(&node.endpoint, "project create shop --output json");
+    assert_exit(&output, exit::OUTCOME_UNKNOWN);
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    let id = error["error"]["request_id"].as_str().unwrap();
+    let hint = error["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains(&format!("`meridian outcome {id}`")), "{hint}");
 }
 
 fn a_document_comes_from_stdin(runtime: &tokio::runtime::Runtime) {

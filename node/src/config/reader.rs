@@ -63,19 +63,20 @@ impl Reader {
         Table { path, fields, asked: Vec::new() }
     }
 
-    /// A list of tables that must be there, with at least one.
+    /// A list of tables, with at least one; empty only when it is absent.
     pub(super) fn tables(&mut self, parent: &mut Table, key: &'static str) -> Option<Vec<Table>> {
         let path = parent.path_of(key);
-        let Some(found) = parent.take(key) else {
-            self.report(&path, None, "is missing: add it to the file");
-            return None;
-        };
+        let Some(found) = parent.take(key) else { return Some(Vec::new()) };
         let Value::Array(_, items) = &found else {
             self.report(&path, Some(&found), "is no list of tables");
             return None;
         };
         if items.is_empty() {
-            self.report(&path, Some(&found), "is empty: at least this node belongs into it");
+            self.report(
+                &path,
+                Some(&found),
+                "is empty: list the first voters, or leave it out and set join.seeds",
+            );
             return None;
         }
         let tables = items.iter().enumerate().map(|(index, item)| {
@@ -122,6 +123,15 @@ impl Reader {
                 self.settings.push(Setting { key: path, value: default.show(), origin: None });
                 Some(default)
             }
+        }
+    }
+
+    /// A setting that may be left out, and means something only when it is there. `None` was reported.
+    pub(super) fn absent_or<T: Parse>(&mut self, table: &mut Table, key: &'static str) -> Option<Option<T>> {
+        let path = table.path_of(key);
+        match table.take(key) {
+            Some(value) => self.parse(path, &value).map(Some),
+            None => Some(None),
         }
     }
 

@@ -99,30 +99,6 @@ pub(super) fn founders(reader: &mut Reader, founders: &[(u64, Founder)]) {
     }
 }
 
-pub(super) fn this_node_is_a_founder(
-    reader: &mut Reader,
-    founders: &[(u64, Founder)],
-    node_id: u64,
-    region: &Name,
-    zone: &Name,
-) {
-    let Some((_, own)) = founders.iter().find(|(id, _)| *id == node_id) else {
-        reader.refuse(
-            "node_id",
-            "is not among the founders: the list is the same on every node, and has an entry for each of them",
-        );
-        return;
-    };
-    for (key, here, listed) in [("region", region, &own.region), ("zone", zone, &own.zone)] {
-        if here != listed {
-            reader.refuse(
-                key,
-                format!("is not what founders says of node {node_id} ({listed:?}): make them agree"),
-            );
-        }
-    }
-}
-
 /// What works, and probably is not what was meant.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = placement(&config.founders);
@@ -142,17 +118,20 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             config.data_dir
         ));
     }
-    if let Some(own) = config.founders.get(&config.node_id) {
-        for (name, listen, founder) in
-            [("peer", config.listen.peer, &own.peer), ("grpc", config.listen.grpc, &own.grpc)]
-        {
-            if listen.port() != founder.port() {
-                warnings.push(format!(
-                    "listen.{name} has port {}, but founders says that others reach this node at {founder}",
-                    listen.port()
-                ));
-            }
+    let (listen, told) = (&config.listen, &config.advertise);
+    for (name, listen, told) in [("peer", listen.peer, &told.peer), ("grpc", listen.grpc, &told.grpc)] {
+        if listen.port() != told.port() {
+            warnings.push(format!(
+                "listen.{name} has port {}, but others are told to reach this node at {told}",
+                listen.port()
+            ));
         }
+    }
+    if !config.founders.contains_key(&config.node_id) && config.join.token.is_none() {
+        warnings.push(
+            "join.token is not set: this node waits until an operator lets it in with `meridian member add`"
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -161,6 +140,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
 fn placement(founders: &BTreeMap<u64, Founder>) -> Vec<String> {
     let mut warnings = Vec::new();
     let voters = founders.len();
+    if voters == 0 {
+        return warnings;
+    }
     if voters == 1 {
         warnings
             .push("there is one founder: nothing survives its loss; name three in three regions".to_owned());

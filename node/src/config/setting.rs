@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 use meridian_model::{KeyHash, Name};
+use meridian_replication::Profile;
 use tracing_subscriber::EnvFilter;
 
-use super::LogFormat;
 use super::address::Address;
+use super::{LogFormat, Role};
 
 /// A value as a source gave it.
 #[derive(Clone, Copy)]
@@ -19,7 +20,7 @@ pub(super) struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    fn text(self) -> Result<&'a str, String> {
+    pub(super) fn text(self) -> Result<&'a str, String> {
         self.value.as_str().ok_or_else(|| format!("is {}, not a text", kind(self.value)))
     }
 }
@@ -77,6 +78,16 @@ impl Parse for bool {
     }
 }
 
+impl Parse for String {
+    fn parse(raw: Raw<'_>) -> Result<Self, String> {
+        raw.text().map(str::to_owned)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.as_str().into()
+    }
+}
+
 impl Parse for PathBuf {
     fn parse(raw: Raw<'_>) -> Result<Self, String> {
         raw.text().map(Self::from)
@@ -115,6 +126,49 @@ impl Parse for Address {
     }
 }
 
+/// A list in a file; in the environment, separated by commas.
+impl Parse for Vec<Address> {
+    fn parse(raw: Raw<'_>) -> Result<Self, String> {
+        let texts: Vec<&str> = match raw.value {
+            Value::Array(_, items) => items.iter().map(|item| item.as_str().unwrap_or_default()).collect(),
+            Value::String(_, text) if raw.is_text => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            }
+            _ => return Err("is not a list of host:port".to_owned()),
+        };
+        let parsed = texts.into_iter().map(|text| {
+            let address = text.parse::<Address>().ok().filter(|address| !address.is_unspecified());
+            address.ok_or_else(|| {
+                format!(
+                    "holds {text:?}: write host:port of the peer listener of members that others can dial"
+                )
+            })
+        });
+        parsed.collect()
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.iter().map(Address::to_string).collect()
+    }
+}
+
+impl Parse for Role {
+    fn parse(raw: Raw<'_>) -> Result<Self, String> {
+        match raw.text()? {
+            "voter" => Ok(Self::Voter),
+            "learner" => Ok(Self::Learner),
+            _ => Err("is no role: write voter or learner".to_owned()),
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        match self {
+            Self::Voter => "voter".into(),
+            Self::Learner => "learner".into(),
+        }
+    }
+}
+
 impl Parse for LogFormat {
     fn parse(raw: Raw<'_>) -> Result<Self, String> {
         match raw.text()? {
@@ -129,6 +183,20 @@ impl Parse for LogFormat {
             Self::Text => "text".into(),
             Self::Json => "json".into(),
         }
+    }
+}
+
+impl Parse for Profile {
+    fn parse(raw: Raw<'_>) -> Result<Self, String> {
+        let text = raw.text()?;
+        let known = Self::ALL.into_iter().find(|profile| profile.name() == text);
+        known.ok_or_else(|| {
+            "is no profile: write lan, default or wan, by how far apart the voters are".to_owned()
+        })
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.name().into()
     }
 }
 

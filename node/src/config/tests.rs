@@ -132,6 +132,24 @@ fn each_bad_value_is_named_with_the_way_out() {
     refused("node_id", "one", "whole number");
     refused("node_id", "-1", "whole number");
     refused("node_id", "9", "not among the founders");
+    refused("role", "leader", "write voter or learner");
+    refused("role", "learner", "founders are the first voters");
+    refused("advertise.grpc", "a", "is not host:port");
+    refused("advertise.grpc", "0.0.0.0:7400", "cannot be dialled");
+    refused("advertise.peer", "a:7401", "is not what founders says of this node (127.0.0.1:7401)");
+    refused("join.seeds", "a", "write host:port of the peer listener");
+    refused("join.seeds", "a:1,0.0.0.0:1", "others can dial");
+    refused("join.token_sha256", "abc", "never the token itself");
+    refused("join.token_file", "/nowhere/token", "cannot be read");
+    refused("freshness.degraded_after_ms", "999", "must be 1000 to 86400000 milliseconds");
+    refused("freshness.degraded_after_ms", "5 s", "whole number");
+    refused("freshness.bound_ms", "999", "must be 1000 to");
+    refused("freshness.bound_ms", "4999", "at least freshness.degraded_after_ms (5000)");
+    refused("drain.window_ms", "600001", "must be 0 to 600000 milliseconds");
+    refused("backup.interval_ms", "999", "must be ");
+    refused("backup.keep", "0", "must be 1 to 10000 backups");
+    refused("backup.url", "nowhere", "is no URL");
+    refused("backup.url", "s3://key:secret@bucket", "credentials belong into the environment");
     refused("region", "eu-west", "is not what founders says of node 1 (\"us-east\")");
     refused("zone", "us-east-b", "is not what founders says");
     refused("data_dir", "", "is empty");
@@ -143,7 +161,8 @@ fn each_bad_value_is_named_with_the_way_out() {
     refused("listen.http", "127.0.0.1:7400", "is the address of listen.grpc too");
     refused("raft.heartbeat_interval_ms", "0", "must be 1 to 60000");
     refused("raft.election_timeout_min_ms", "149", "at least twice raft.heartbeat_interval_ms (75)");
-    refused("raft.election_timeout_max_ms", "300", "above raft.election_timeout_min_ms (300)");
+    refused("raft.election_timeout_max_ms", "250", "above raft.election_timeout_min_ms (250)");
+    refused("raft.profile", "moon", "write lan, default or wan");
     refused("log.format", "xml", "write text or json");
     refused("log.level", "a=b=c", "is no log filter");
     refused("listen.grcp", "127.0.0.1:1", "is an unknown key; known in listen: grpc, peer, http, admin");
@@ -165,6 +184,74 @@ fn what_could_be_a_token_is_not_shown() {
     }
     let misplaced = problems(with_flags(&[("auth.token", "operator-verysecret")]));
     assert!(!misplaced[0].contains("verysecret"), "{misplaced:?}");
+}
+
+#[test]
+fn a_join_token_is_not_shown() {
+    for (value, expected) in [("short", "is no token"), ("a token with spaces", "is no token")] {
+        refused("join.token", value, expected);
+        assert!(!problems(with_flags(&[("join.token", value)]))[0].contains(value));
+    }
+    let token = "join-abcdefghijklmnop";
+    let loaded = with_flags(&[("join.token", token)]);
+    for shown in [explain(&loaded, false), explain(&loaded, true), format!("{:?}", loaded.unwrap().config)] {
+        assert!(!shown.contains(token), "{shown}");
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{token}").unwrap();
+    let path = file.path().to_str().unwrap();
+    let joined = with_flags(&[("join.token_file", path)]).unwrap().config.join;
+    assert_eq!(joined.token.unwrap().expose(), token);
+    let both = problems(with_flags(&[("join.token_file", path), ("join.token", token)]));
+    assert!(both[0].starts_with("join.token_file ") && both[0].contains("keep one"), "{both:?}");
+}
+
+/// A node that is in no list of founders.
+const JOINER: &str = r#"
+cluster_id = "acme"
+node_id = 4
+region = "us-west"
+zone = "us-west-a"
+role = "learner"
+data_dir = "/var/lib/meridian"
+[auth]
+operator_token_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+[join]
+seeds = ["eu.example:7401", "[2001:db8::1]:7401"]
+token = "join-abcdefghijklmnop"
+"#;
+
+#[test]
+fn a_node_may_join_what_exists() {
+    let with = |flags: &[(&str, &str)]| load_with(JOINER, ".toml", &[], flags);
+    let Loaded { config, warnings, .. } = with(&[]).unwrap();
+    assert_eq!((warnings, config.role), (Vec::<String>::new(), Role::Learner));
+    let options = config.replication();
+    assert_eq!(options.join.seeds, ["eu.example:7401", "[2001:db8::1]:7401"]);
+    assert_eq!(
+        (options.join.token.as_deref(), options.join.wants_vote),
+        (Some("join-abcdefghijklmnop"), false)
+    );
+    assert_eq!((options.own.peer_address.as_str(), options.founders.len()), ("127.0.0.1:7401", 0));
+    assert!(with(&[("role", "voter")]).unwrap().config.replication().join.wants_vote);
+
+    let everywhere = [("insecure", "true"), ("listen.grpc", "0.0.0.0:7400"), ("listen.peer", "[::]:7401")];
+    let unknown = problems(with(&everywhere));
+    assert_eq!(unknown.len(), 2, "{unknown:#?}");
+    for (problem, name) in unknown.iter().zip(["grpc", "peer"]) {
+        assert!(problem.starts_with(&format!("advertise.{name}: is missing: listen.{name} is")), "{problem}");
+    }
+    let told = [&everywhere[..], &[("advertise.grpc", "b:7400"), ("advertise.peer", "b:7401")]].concat();
+    let own = with(&told).unwrap().config.replication().own;
+    assert_eq!((own.grpc_address.as_str(), own.peer_address.as_str()), ("b:7400", "b:7401"));
+
+    let alone = problems(with(&[("join.seeds", "")]));
+    assert!(
+        alone[0].starts_with("founders: is missing: list the first voters") && alone.len() == 1,
+        "{alone:?}"
+    );
+    let silent = load_with(&JOINER.replace("token =", "# token ="), ".toml", &[], &[]).unwrap().warnings;
+    assert!(silent[0].starts_with("join.token is not set") && silent.len() == 1, "{silent:?}");
 }
 
 /// The good file with one text replaced, and what its refusal says.
@@ -281,4 +368,16 @@ fn the_explanation_has_every_setting_and_its_origin() {
     let json: serde_json::Value = serde_json::from_str(&explain(&refused, true)).unwrap();
     assert_eq!((&json["valid"], &json["problems"][0]["key"]), (&false.into(), &"node_id".into()));
     assert_eq!(json["problems"][0]["value"], "\"x\"");
+}
+
+#[test]
+fn a_profile_names_the_clocks_and_single_ones_beat_it() {
+    let timing = |flags: &[(&str, &str)]| with_flags(flags).unwrap().config.timing;
+    for profile in Profile::ALL {
+        assert_eq!(timing(&[("raft.profile", profile.name())]), profile.timing());
+    }
+    let flags = [("raft.profile", "wan"), ("raft.heartbeat_interval_ms", "170")];
+    assert_eq!(timing(&flags), Timing { heartbeat_interval_ms: 170, ..Profile::Wan.timing() });
+    let mixed = problems(with_flags(&[("raft.profile", "lan"), ("raft.heartbeat_interval_ms", "75")]));
+    assert!(mixed[0].contains("at least twice raft.heartbeat_interval_ms (75)"), "{mixed:?}");
 }

@@ -10,6 +10,9 @@ use super::home::{Home, Site};
 use super::ports::Listen;
 use super::seed::{ENVIRONMENT, PROJECT};
 
+/// The client's example: an application that reads a config all the while, and says what it got.
+const EXAMPLE: &str = "cargo run -p meridian-client --example keep_reading --";
+
 /// Where everything is. Its JSON form is a contract with scripts: keys are added, never changed.
 #[derive(Debug, Serialize)]
 pub(super) struct Announcement {
@@ -17,6 +20,8 @@ pub(super) struct Announcement {
     grpc: BTreeMap<String, SocketAddr>,
     http: BTreeMap<String, SocketAddr>,
     admin: BTreeMap<String, SocketAddr>,
+    /// Where nodes reach each other.
+    peer: BTreeMap<String, SocketAddr>,
     /// Process ids by region.
     pids: BTreeMap<String, u32>,
     project: &'static str,
@@ -24,9 +29,14 @@ pub(super) struct Announcement {
     sdk_key: String,
     operator_token: String,
     data_dir: String,
-    /// In the order of the regions.
+    /// With it a node is let in.
+    join_token: String,
+    /// The configuration of a node more: `meridian serve --config` starts it.
+    one_more_config: String,
+    one_more_id: u64,
+    /// With their regions, in the order given.
     #[serde(skip)]
-    endpoints: Vec<SocketAddr>,
+    endpoints: Vec<(String, SocketAddr)>,
 }
 
 impl Announcement {
@@ -39,13 +49,17 @@ impl Announcement {
             grpc: by_region(|listen| listen.grpc),
             http: by_region(|listen| listen.http),
             admin: by_region(|listen| listen.admin),
+            peer: by_region(|listen| listen.peer),
             pids: pids.iter().map(|(region, pid)| (region.to_string(), *pid)).collect(),
             project: PROJECT,
             environment: ENVIRONMENT,
             sdk_key: home.sdk_key().to_owned(),
             operator_token: home.operator_token().to_owned(),
             data_dir: home.directory().display().to_string(),
-            endpoints: sites.iter().map(|site| site.listen.grpc).collect(),
+            join_token: home.join_token(),
+            one_more_config: home.spare_config_file().display().to_string(),
+            one_more_id: home.spare_site().node_id,
+            endpoints: sites.iter().map(|site| (site.region.to_string(), site.listen.grpc)).collect(),
         }
     }
 
@@ -57,9 +71,11 @@ impl Announcement {
     /// For people: what to type next.
     pub(super) fn text(&self) -> String {
         let program = std::env::args().next().unwrap_or_else(|| "meridian".to_owned());
-        let endpoints: Vec<_> = self.endpoints.iter().map(ToString::to_string).collect();
+        let endpoints: Vec<_> = self.endpoints.iter().map(|(_, address)| address.to_string()).collect();
+        let by_region: Vec<_> =
+            self.endpoints.iter().map(|(region, address)| format!("{region}={address}")).collect();
         let environment = format!("{}/{}", self.project, self.environment);
-        let first = self.endpoints.first().map(ToString::to_string).unwrap_or_default();
+        let (region, first) = self.endpoints.first().cloned().expect("a cluster has a region");
         format!(
             "In another terminal:
   export MERIDIAN_ENDPOINTS={endpoints}
@@ -68,15 +84,25 @@ impl Announcement {
   {program} get {environment} > config.json
   {program} publish {environment} config.json --format statsig --message 'my first change'
   {program} watch {environment}
-Then kill -9 the leader's PID, and read and publish again.
+An application that reads all the while:
+  {EXAMPLE} --endpoints {by_region} --region {region} --token {sdk_key}
+Then lose things, and see who notices:
+  {program} drain --region {region}    # readers and the leader go elsewhere; `undrain` puts it back
+  kill -9 PID    # of the leader, or of any node on the board
+  {program} status    # what is wrong stands on top
+And have one node more:
+  {program} serve --config {one_more}
+  {program} member list
 
 A Statsig SDK: key {sdk_key}, specs over gRPC from http://{first}
 Logs and data: {data_dir}
 Ctrl-C stops everything.
 ",
             endpoints = endpoints.join(","),
+            by_region = by_region.join(","),
             token = self.operator_token,
             sdk_key = self.sdk_key,
+            one_more = self.one_more_config,
             data_dir = self.data_dir,
         )
     }
@@ -105,6 +131,8 @@ mod tests {
         assert_eq!(json["grpc"]["a"], "127.0.0.1:7410");
         assert_eq!(json["http"]["a"], "127.0.0.1:7412");
         assert_eq!(json["admin"]["z"], "127.0.0.1:7403");
+        assert_eq!(json["peer"]["m"], "127.0.0.1:7421");
+        assert_eq!((&json["one_more_id"], &json["join_token"]), (&4.into(), &home.join_token().into()));
         assert_eq!(json["pids"]["m"], 3);
         assert_eq!((&json["project"], &json["environment"]), (&"demo".into(), &"production".into()));
         assert_eq!(json["sdk_key"], home.sdk_key());
@@ -121,6 +149,9 @@ mod tests {
             home.sdk_key(),
             "get demo/production",
             "publish demo/production config.json --format statsig",
+            "drain --region z ",
+            "z=127.0.0.1:7400,a=127.0.0.1:7410,m=127.0.0.1:7420",
+            "one-more.toml",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }

@@ -1,14 +1,15 @@
-//! How a development cluster looks: one row per region. Decides what is written; writes nothing.
+//! How a development cluster looks: what is wrong, and one row per region. Decides what is written; writes nothing.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::node::{Life, Process};
-use super::observe::Sight;
+use super::observe::{Seen, Sight};
 
 /// The cluster at one instant.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Board {
+    problems: Vec<String>,
     rows: Vec<Row>,
     now_ms: u64,
 }
@@ -33,17 +34,23 @@ pub(super) fn now_ms() -> u64 {
 }
 
 impl Board {
-    /// `sights` tells of the same regions as `processes`, in the same order.
-    pub(super) fn new(processes: Vec<Process>, sights: Vec<Sight>, now_ms: u64) -> Self {
+    /// `seen` tells of the same regions as `processes`, in the same order.
+    pub(super) fn new(processes: Vec<Process>, seen: Seen, now_ms: u64) -> Self {
+        let Seen { problems, sights } = seen;
         let rows = processes.into_iter().zip(sights).map(|(process, sight)| Row { process, sight });
-        Self { rows: rows.collect(), now_ms }
+        Self { problems, rows: rows.collect(), now_ms }
     }
 
-    /// A line for each region in which something happened: a death, a start, another role, a new version. What
-    /// changes all the time does not count.
+    /// A line for each region in which something happened: a death, a start, another role, a new version; and for each
+    /// problem that came or went. What changes all the time does not count.
     pub(super) fn changes_since(&self, before: &Self) -> Vec<String> {
         let unchanged = |row: &&Row| before.rows.iter().any(|old| old.matter() == row.matter());
-        self.rows.iter().filter(|row| !unchanged(row)).map(|row| row.line(self.now_ms)).collect()
+        let rows = self.rows.iter().filter(|row| !unchanged(row)).map(|row| row.line(self.now_ms));
+        let came = self.problems.iter().filter(|problem| !before.problems.contains(problem));
+        let went = before.problems.iter().filter(|problem| !self.problems.contains(problem));
+        let came = came.map(|problem| format!("PROBLEM: {problem}"));
+        let went = went.map(|problem| format!("over: {problem}"));
+        rows.chain(came).chain(went).collect()
     }
 
     fn table(&self) -> String {
@@ -63,11 +70,11 @@ impl Board {
 
 impl Row {
     /// What is worth a line when it changes.
-    fn matter(&self) -> (&Process, &str, u64, u64, &str) {
-        let Sight { role, term, version, problem, .. } = &self.sight;
+    fn matter(&self) -> (&Process, &str, u64, u64, &str, &str) {
+        let Sight { role, term, version, service, problem, .. } = &self.sight;
         // A dead node's problem is told in other words by each who asks it.
         let problem = if self.is_alive() { problem } else { "" };
-        (&self.process, role, *term, *version, problem)
+        (&self.process, role, *term, *version, service, problem)
     }
 
     fn is_alive(&self) -> bool {
@@ -85,10 +92,11 @@ impl Row {
             }
             Life::Alive { pid } => [
                 region,
-                if sight.problem.is_empty() {
-                    "alive".to_owned()
-                } else {
-                    format!("alive, {}", sight.problem)
+                match (sight.service, sight.problem.as_str()) {
+                    ("", "") => "alive".to_owned(),
+                    // Out of service on purpose: what follows from it is no news.
+                    ("", problem) => format!("alive, {problem}"),
+                    (service, _) => format!("alive, {service}"),
                 },
                 pid.to_string(),
                 if sight.role.is_empty() { "-".to_owned() } else { sight.role.clone() },
@@ -123,7 +131,10 @@ fn age(at_ms: u64, now_ms: u64) -> String {
 /// A terminal's whole screen: the table, and below it `help`. Drawn over the one before, so that it does not flicker.
 pub(super) fn screen(board: &Board, help: &str) -> String {
     let mut text = HOME.to_owned();
-    for line in board.table().lines().chain([""]).chain(help.lines()) {
+    let problems = board.problems.iter().map(|problem| format!("PROBLEM: {problem}"));
+    let problems: Vec<String> = problems.collect();
+    let problems = problems.iter().map(String::as_str);
+    for line in problems.chain(board.table().lines()).chain([""]).chain(help.lines()) {
         let _ = write!(text, "{line}{CLEAR_LINE}\r\n");
     }
     text.push_str(CLEAR_BELOW);
@@ -155,13 +166,14 @@ mod tests {
             applied_index: 41,
             version,
             fresh_as_of_ms: NOW_MS - 1_250,
+            service: "",
             problem: String::new(),
         }
     }
 
     fn board(rows: Vec<(Process, Sight)>) -> Board {
         let (processes, sights) = rows.into_iter().unzip();
-        Board::new(processes, sights, NOW_MS)
+        Board::new(processes, Seen { problems: Vec::new(), sights }, NOW_MS)
     }
 
     #[test]
@@ -170,12 +182,17 @@ mod tests {
             (alive("us-east", 71), sight("leader", 3)),
             (dead("eu-west"), Sight { problem: "no answer".to_owned(), ..Sight::default() }),
             (alive("ap-south", 7_333), Sight { problem: "catching up".to_owned(), ..Sight::default() }),
+            (
+                alive("edge", 7_334),
+                Sight { service: "drained", problem: "not ready".to_owned(), ..Sight::default() },
+            ),
         ]);
         let expected = "\
 REGION    STATE                        PID   ROLE    TERM  APPLIED  VERSION  FRESH
 us-east   alive                        71    leader  2     41       3        1.2 s ago
 eu-west   dead (signal: 9 (SIGKILL))   -     -       -     -        -        -
 ap-south  alive, catching up           7333  -       -     -        -        -
+edge      alive, drained               7334  -       -     -        -        -
 ";
         let squeeze = |text: &str| {
             text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
@@ -214,6 +231,20 @@ ap-south  alive, catching up           7333  -       -     -        -        -
             ],
         );
         assert_eq!(before.changes_since(&Board::default()).len(), 2);
+    }
+
+    #[test]
+    fn problems_are_told_when_they_come_and_when_they_go() {
+        let with = |problems: &[&str]| {
+            let problems = problems.iter().map(|&problem| problem.to_owned()).collect();
+            let seen = Seen { problems, sights: vec![sight("voter", 1)] };
+            Board::new(vec![alive("a", 1)], seen, NOW_MS)
+        };
+        let lost = with(&["quorum lost"]);
+        assert_eq!(lost.changes_since(&with(&[])), ["PROBLEM: quorum lost"]);
+        assert_eq!(lost.changes_since(&lost), Vec::<String>::new());
+        assert_eq!(with(&[]).changes_since(&lost), ["over: quorum lost"]);
+        assert!(screen(&lost, "").starts_with("\x1b[HPROBLEM: quorum lost\x1b[K"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use meridian_model::ids::Name;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::ports::{Listen, Ports};
@@ -35,6 +36,7 @@ pub(super) struct Wanted {
 pub(super) struct Home {
     directory: PathBuf,
     regions: Regions,
+    /// Of the regions, and of one node more.
     ports: Ports,
     operator_token: String,
     sdk_key: String,
@@ -42,13 +44,20 @@ pub(super) struct Home {
     _temporary: Option<TempDir>,
 }
 
-/// One region's place in the cluster.
+/// One node's place in the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     pub(super) node_id: u64,
     pub(super) region: Name,
+    pub(super) zone: &'static str,
     pub(super) listen: Listen,
 }
+
+/// Where the node of each region stands: one machine is one failure domain.
+const ZONE: &str = "a";
+
+/// Where a node more would stand, as if it were another machine.
+const SPARE_ZONE: &str = "b";
 
 /// The text of `cluster.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,7 +100,7 @@ impl Home {
             Err(error) => return Err(error).with_context(advice),
         };
         let regions: Regions = record.regions.parse()?;
-        let ports = Ports::new(record.base_port, regions.names().len())?;
+        let ports = Ports::new(record.base_port, regions.names().len() + 1)?;
         let Record { operator_token, sdk_key, .. } = record;
         Ok(Self { directory, regions, ports, operator_token, sdk_key, _temporary: temporary })
     }
@@ -115,18 +124,50 @@ impl Home {
         self.directory.join(format!("{region}.log"))
     }
 
-    pub(super) fn ports(&self) -> &Ports {
-        &self.ports
+    /// What a node more would be told, for whoever wants to start one.
+    pub(super) fn spare_config_file(&self) -> PathBuf {
+        self.directory.join("one-more.toml")
+    }
+
+    /// What that node would write.
+    pub(super) fn spare_data_dir(&self) -> PathBuf {
+        self.directory.join("data").join("one-more")
+    }
+
+    /// Whether the ports of all regions can be listened on, now.
+    pub(super) fn check_ports(&self) -> Result<(), super::ports::Error> {
+        Ports::new(self.ports.base(), self.regions.names().len())?.check_free()
     }
 
     /// All regions, in the order given.
     pub(super) fn sites(&self) -> Vec<Site> {
-        let site = |(index, region): (usize, &Name)| Site {
-            node_id: index as u64 + 1,
-            region: region.clone(),
-            listen: self.ports.of_region(index),
-        };
+        let site = |(index, region): (usize, &Name)| self.site(index, region, ZONE);
         self.regions.names().iter().enumerate().map(site).collect()
+    }
+
+    /// The first of the sites, whose nodes vote from the start.
+    pub(super) fn founders(&self) -> Vec<Site> {
+        let mut sites = self.sites();
+        sites.truncate(self.regions.voters());
+        sites
+    }
+
+    /// Where a node more would stand: in the last region.
+    pub(super) fn spare_site(&self) -> Site {
+        let regions = self.regions.names();
+        let last = regions.last().expect("a list between commas has an item");
+        self.site(regions.len(), last, SPARE_ZONE)
+    }
+
+    fn site(&self, index: usize, region: &Name, zone: &'static str) -> Site {
+        Site { node_id: index as u64 + 1, region: region.clone(), zone, listen: self.ports.of_region(index) }
+    }
+
+    /// With this a node is let in. Made from the operator's token, which it does not give away, so that a directory
+    /// holds no more secrets than it did.
+    pub(super) fn join_token(&self) -> String {
+        let hash = Sha256::digest(format!("join {}", self.operator_token));
+        format!("join-{}", hex::encode(&hash[..16]))
     }
 
     pub(super) fn operator_token(&self) -> &str {
@@ -142,7 +183,7 @@ impl Record {
     /// A new cluster with new credentials.
     fn new(wanted: Wanted) -> anyhow::Result<Self> {
         let regions = wanted.regions.unwrap_or_default();
-        let count = regions.names().len();
+        let count = regions.names().len() + 1;
         let ports = match wanted.base_port.unwrap_or(DEFAULT_BASE_PORT) {
             0 => Ports::free(count)?,
             base => Ports::new(base, count)?,
@@ -209,11 +250,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let open = |wanted| Home::open(Some(directory.path().join("kept")), wanted);
         let first = open(wanted("a,b,c", 0)).unwrap();
-        for wish in [Wanted::default(), wanted("a,b,c", 0), wanted("a,b,c", first.ports().base())] {
+        for wish in [Wanted::default(), wanted("a,b,c", 0), wanted("a,b,c", first.ports.base())] {
             let again = open(wish).unwrap();
             assert_eq!(again.operator_token(), first.operator_token());
             assert_eq!(again.sdk_key(), first.sdk_key());
-            assert_eq!(again.ports(), first.ports());
+            assert_eq!(again.join_token(), first.join_token());
+            assert_eq!(again.ports, first.ports);
         }
         let mode = fs::metadata(first.directory().join(RECORD)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -228,6 +270,17 @@ mod tests {
             let error = format!("{:#}", open(wish).unwrap_err());
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn an_odd_number_votes_and_there_is_room_for_one_more() {
+        let home = Home::open(None, wanted("a,b,c,d", 21_000)).unwrap();
+        let ids = |sites: Vec<Site>| sites.iter().map(|site| site.node_id).collect::<Vec<_>>();
+        assert_eq!((ids(home.sites()), ids(home.founders())), (vec![1, 2, 3, 4], vec![1, 2, 3]));
+        let spare = home.spare_site();
+        assert_eq!((spare.node_id, spare.region.as_str(), spare.zone), (5, "d", SPARE_ZONE));
+        assert_eq!(spare.listen.grpc.port(), 21_040);
+        assert!(!home.join_token().contains(home.operator_token()));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::home::Home;
+use super::home::{Home, Site};
 use super::node_config;
 
 /// A node hands its leadership over and closes its files within about five seconds; then it is killed.
@@ -63,7 +64,8 @@ enum State {
 }
 
 impl Nodes {
-    /// Writes the configuration of each and starts it. If one cannot be started, those before it are killed.
+    /// Writes the configuration of each and starts it; writes that of a node more. If one cannot be started, those before
+    /// it are killed.
     pub(super) fn start(home: &Home) -> anyhow::Result<Self> {
         let sites = home.sites();
         let mut nodes = Vec::with_capacity(sites.len());
@@ -71,10 +73,10 @@ impl Nodes {
             let config = home.config_file(&site.region);
             let data_dir = home.data_dir(&site.region);
             fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
-            fs::write(&config, node_config::text(site, &sites, &data_dir, home.operator_token())?)
-                .with_context(|| format!("cannot write {}", config.display()))?;
+            write_config(home, site, &data_dir, &config)?;
             nodes.push(Node::start(site.region.clone(), config, home.log_file(&site.region))?);
         }
+        write_config(home, &home.spare_site(), &home.spare_data_dir(), &home.spare_config_file())?;
         Ok(Self(nodes))
     }
 
@@ -154,6 +156,19 @@ impl Node {
             let _ = child.kill().await;
         }
     }
+}
+
+/// A file that holds a token is for its owner alone, so each is.
+fn write_config(home: &Home, site: &Site, data_dir: &Path, config: &Path) -> anyhow::Result<()> {
+    let text = node_config::text(home, site, data_dir)?;
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(config)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", config.display()))
 }
 
 fn spawn(config: &Path, log: &Path) -> io::Result<State> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use meridian_client::proto::admin::node::Service;
 use meridian_client::proto::config::GetConfigRequest;
 use meridian_client::{Client, Error, Fetched, Options};
-use meridian_model::ids::Name;
 
 use super::home::{Home, Site};
 use super::seed::{ENVIRONMENT, PROJECT};
@@ -21,10 +21,19 @@ pub(super) struct Observer {
 }
 
 struct Watched {
-    region: Name,
+    node_id: u64,
     client: Client,
     /// Newest version it was seen to serve; documents that were seen are not sent again.
     version: u64,
+}
+
+/// What is seen in one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// What to know first, e.g. that the quorum is lost.
+    pub(super) problems: Vec<String>,
+    /// In the order of the regions.
+    pub(super) sights: Vec<Sight>,
 }
 
 /// What a node tells; zeros and blanks where it does not.
@@ -38,28 +47,35 @@ pub(super) struct Sight {
     pub(super) version: u64,
     /// Unix milliseconds: what it serves holds everything committed up to here.
     pub(super) fresh_as_of_ms: u64,
+    /// `draining` or `drained`; blank while it is in service.
+    pub(super) service: &'static str,
     /// Why it is not healthy.
     pub(super) problem: String,
 }
 
 impl Observer {
     pub(super) fn new(home: &Home) -> Result<Self, Error> {
-        let watched = |(site, client): (Site, Client)| Watched { region: site.region, client, version: 0 };
+        let watched = |(site, client): (Site, Client)| Watched { node_id: site.node_id, client, version: 0 };
         Ok(Self {
             any: client_of(home, home.sites().iter(), PATIENCE)?,
             regions: clients(home, PATIENCE)?.into_iter().map(watched).collect(),
         })
     }
 
-    /// One look, in the order of the regions. Takes little more than [`PATIENCE`] at worst.
-    pub(super) async fn look(&mut self) -> Vec<Sight> {
+    /// One look. Takes little more than [`PATIENCE`] at worst.
+    pub(super) async fn look(&mut self) -> Seen {
         let (status, served) =
             tokio::join!(self.any.cluster_status(), join_all(self.regions.iter_mut().map(Watched::look)));
-        let nodes = status.map(|status| status.nodes).unwrap_or_default();
+        let status = status.unwrap_or_default();
         let sight = |(watched, fresh_as_of_ms): (&Watched, u64)| {
-            let node = nodes.iter().find(|node| node.region == watched.region.as_str()).cloned();
+            let node = status.nodes.iter().find(|node| node.id == watched.node_id).cloned();
             let node = node.unwrap_or_default();
             Sight {
+                service: match node.service() {
+                    Service::Draining => "draining",
+                    Service::Drained => "drained",
+                    Service::Serving | Service::Unspecified => "",
+                },
                 role: if node.is_leader { "leader".to_owned() } else { node.role },
                 term: node.term,
                 applied_index: node.applied_index,
@@ -68,7 +84,7 @@ impl Observer {
                 problem: node.problem,
             }
         };
-        self.regions.iter().zip(served).map(sight).collect()
+        Seen { sights: self.regions.iter().zip(served).map(sight).collect(), problems: status.problems }
     }
 }
 
@@ -79,6 +95,7 @@ impl Watched {
             project: PROJECT.to_owned(),
             environment: ENVIRONMENT.to_owned(),
             since_version: self.version,
+            demand: None,
         };
         match self.client.get_config(request).await {
             Ok(Fetched::Config(config)) => {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use meridian_model::ids::{Name, NameError};
 
-/// One node per region, so an odd number of them: an even one tolerates no more losses than the odd one below it.
+/// One node per region. The first ones vote, an odd number of them, five at most: an even number tolerates no more losses
+/// than the odd one below it, and more than five make each publish wait for more without need. The rest are learners.
 ///
 /// Written as names between commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub struct Regions(Vec<Name>);
 
 /// Nine nodes on one machine show all that more would.
 const MOST: usize = 9;
+
+/// Two may be lost.
+const VOTERS: usize = 5;
 
 /// Why a text is not [`Regions`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,10 +27,8 @@ pub enum Error {
     /// A name was given twice.
     #[error("region {0} is named twice: give each its own name")]
     Twice(Name),
-    /// An even number, or too many.
-    #[error(
-        "{0} regions were given: give an odd number of them, at most {MOST}, so that a majority can agree"
-    )]
+    /// Too many.
+    #[error("{0} regions were given: at most {MOST} nodes run on one machine")]
     Count(usize),
 }
 
@@ -34,6 +36,12 @@ impl Regions {
     /// The names, in the order given.
     pub fn names(&self) -> &[Name] {
         &self.0
+    }
+
+    /// How many of them vote, from the first on.
+    pub fn voters(&self) -> usize {
+        let most = self.0.len().min(VOTERS);
+        most - usize::from(most.is_multiple_of(2))
     }
 }
 
@@ -48,7 +56,7 @@ impl FromStr for Regions {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let names = text.split(',').map(|name| name.trim().parse()).collect::<Result<Vec<Name>, _>>()?;
-        if names.len() % 2 == 0 || names.len() > MOST {
+        if names.len() > MOST {
             return Err(Error::Count(names.len()));
         }
         for (index, name) in names.iter().enumerate() {
@@ -73,9 +81,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_odd_number_of_different_names_is_taken() {
-        for good in ["solo", "a,b,c", "us-east,eu-west,ap-south", "a,b,c,d,e,f,g,h,i"] {
-            assert_eq!(good.parse::<Regions>().unwrap().to_string(), good);
+    fn different_names_are_taken_and_the_first_ones_vote() {
+        for (good, voters) in [
+            ("solo", 1),
+            ("a,b", 1),
+            ("a,b,c", 3),
+            ("a,b,c,d", 3),
+            ("a,b,c,d,e", 5),
+            ("a,b,c,d,e,f", 5),
+            ("a,b,c,d,e,f,g,h,i", 5),
+        ] {
+            let regions: Regions = good.parse().unwrap();
+            assert_eq!((regions.to_string().as_str(), regions.voters()), (good, voters));
         }
         assert_eq!("a, b ,c".parse::<Regions>().unwrap().to_string(), "a,b,c");
         assert_eq!(Regions::default().names().len(), 3);
@@ -91,8 +108,7 @@ mod tests {
         check("a,,c", "badly named");
         check("us/east", "badly named");
         check("../up", "badly named");
-        check("a,b", "2 regions");
-        check("a,b,c,d,e,f,g,h,i,j,k", "11 regions");
+        check("a,b,c,d,e,f,g,h,i,j", "10 regions");
         check("a,b,a", "region a is named twice");
     }
 }

@@ -4,18 +4,32 @@ use std::sync::Arc;
 
 use meridian_model::state::Directory;
 use meridian_model::{EnvironmentRef, KeyHash};
+use meridian_replication::catalog::View;
 use meridian_replication::{Handle, Readiness};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::{lookup, status};
 use crate::auth::{self, Auth, Operator};
+use crate::demand::{Demand, Prover};
+use crate::service::Service;
+use crate::stamp::{Stamp, Stamper};
 
-/// Decides who reads what on this node.
+/// Decides who reads what on this node, and whether it can be shown as they demand.
 #[derive(Clone)]
 pub(super) struct Access {
-    handle: Handle,
-    auth: Arc<Auth>,
+    pub(super) handle: Handle,
+    pub(super) auth: Arc<Auth>,
+    pub(super) service: Service,
+    pub(super) stamper: Stamper,
+    pub(super) prover: Prover,
+}
+
+/// How a reader wants to be served. A node that leaves service refuses streams first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Read,
+    Stream,
 }
 
 /// Somebody who may read one environment.
@@ -33,11 +47,7 @@ pub(super) enum Holder {
 }
 
 impl Access {
-    pub(super) fn new(handle: Handle, auth: Arc<Auth>) -> Self {
-        Self { handle, auth }
-    }
-
-    /// Whether this node may serve anybody. Asked before a credential is looked up: a node that is behind does not
+    /// Whether this node has what it would show. Asked before a credential is looked up: a node that is behind does not
     /// know every key yet, and must not turn its owner away for good.
     pub(super) fn ready(&self) -> Result<(), Status> {
         match self.handle.readiness() {
@@ -46,10 +56,35 @@ impl Access {
         }
     }
 
+    /// Whether this node serves readers.
+    fn serves(&self, call: Call) -> Result<(), Status> {
+        let in_service = match call {
+            Call::Read => self.service.answers_reads(),
+            Call::Stream => self.service.ready(),
+        };
+        in_service.map_err(|away| status::away(&away))?;
+        self.ready()
+    }
+
+    /// What to answer this reader from: proved, and then looked up.
+    pub(super) async fn look(&self, demand: &Demand, reader: &Reader) -> Result<(Arc<View>, Stamp), Status> {
+        if *demand != Demand::default() {
+            self.prover
+                .prove(demand, &reader.environment)
+                .await
+                .map_err(|unproved| status::unproved(&unproved))?;
+        }
+        let (view, stamp) = self.stamper.look();
+        // A key that was revoked before a linearizable read must not read.
+        reader.may_go_on(&view.directory)?;
+        Ok((view, stamp))
+    }
+
     /// The reader whose credential is in the metadata. An SDK key may leave project and environment empty: it reads
     /// one environment only. An operator must name them.
     pub(super) fn by_metadata(
         &self,
+        call: Call,
         metadata: &MetadataMap,
         project: &str,
         environment: &str,
@@ -57,21 +92,21 @@ impl Access {
         let credential = auth::bearer(metadata.as_ref()).ok_or_else(|| {
             Status::unauthenticated("send an sdk key or an operator token as `authorization: Bearer …`")
         })?;
-        self.ready()?;
+        self.serves(call)?;
         if let Some(operator) = self.auth.identify(credential) {
             let environment = lookup::environment_name(project, environment)?;
             lookup::environment(&self.handle.catalog().view().directory, &environment)
                 .map_err(|unknown| status::refusal(&unknown))?;
             return Ok(Reader { environment, holder: Holder::Operator(operator) });
         }
-        let reader = self.by_key(credential)?;
+        let reader = self.by_key(call, credential)?;
         reader.must_mean(project, environment)?;
         Ok(reader)
     }
 
     /// The reader with this SDK key.
-    pub(super) fn by_key(&self, secret: &str) -> Result<Reader, Status> {
-        self.ready()?;
+    pub(super) fn by_key(&self, call: Call, secret: &str) -> Result<Reader, Status> {
+        self.serves(call)?;
         let environment = self.auth.sdk_key(secret).ok_or_else(|| {
             Status::permission_denied("this credential is not known: it was never created, or it was revoked")
         })?;

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use futures::stream::BoxStream;
 use meridian_proto::admin::admin_service_server::AdminService;
 use meridian_proto::admin::*;
 use meridian_replication::Handle;
@@ -18,9 +19,13 @@ use tonic::{Request, Response, Status};
 use super::access::Access;
 use crate::auth::{self, Auth};
 
+mod backup;
 mod change;
 mod cluster;
+mod fleet;
 mod keys;
+mod members;
+mod outcome;
 mod projects;
 mod publish;
 mod releases;
@@ -31,14 +36,20 @@ pub(super) struct Admin {
     access: Access,
     /// Large documents being checked and sealed: it takes a core for tens of milliseconds, and readers need the rest.
     checks: Arc<Semaphore>,
+    /// Copies of everything on their way out: each takes the disk and the network.
+    backups: Arc<Semaphore>,
 }
 
 /// See [`Admin::checks`].
 const CHECKS: usize = 2;
 
+/// See [`Admin::backups`].
+const BACKUPS: usize = 2;
+
 impl Admin {
     pub(super) fn new(handle: Handle, access: Access) -> Self {
-        Self { handle, access, checks: Arc::new(Semaphore::new(CHECKS)) }
+        let (checks, backups) = (Arc::new(Semaphore::new(CHECKS)), Arc::new(Semaphore::new(BACKUPS)));
+        Self { handle, access, checks, backups }
     }
 
     /// What a read looks at.
@@ -154,5 +165,57 @@ impl AdminService for Admin {
         _: Request<ClusterStatusRequest>,
     ) -> Result<Response<ClusterStatusResponse>, Status> {
         Ok(Response::new(self.cluster_status().await))
+    }
+
+    async fn get_outcome(
+        &self,
+        request: Request<GetOutcomeRequest>,
+    ) -> Result<Response<GetOutcomeResponse>, Status> {
+        self.get_outcome(request).await.map(Response::new)
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<ChangeMembersRequest>,
+    ) -> Result<Response<ChangeMembersResponse>, Status> {
+        self.change_members(request).await.map(Response::new)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        self.transfer_leader(request).await.map(Response::new)
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        self.drain(request).await.map(Response::new)
+    }
+
+    async fn get_placement(
+        &self,
+        _: Request<GetPlacementRequest>,
+    ) -> Result<Response<GetPlacementResponse>, Status> {
+        self.get_placement().map(Response::new)
+    }
+
+    async fn set_placement(
+        &self,
+        request: Request<SetPlacementRequest>,
+    ) -> Result<Response<SetPlacementResponse>, Status> {
+        self.set_placement(request).await.map(Response::new)
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        self.list_events(&request.into_inner()).map(Response::new)
+    }
+
+    type BackupStream = BoxStream<'static, Result<BackupPart, Status>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        self.backup().await.map(Response::new)
     }
 }

@@ -1,53 +1,33 @@
 //! `meridian.config.v1.ConfigService`: the native way to fetch a config and to be pushed the next one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use meridian_model::{EnvironmentRef, Version};
 use meridian_proto::config::config_service_server::ConfigService;
-use meridian_proto::config::{
-    Freshness, GetConfigRequest, GetConfigResponse, WatchConfigRequest, WatchConfigResponse,
-};
-use meridian_replication::Catalog;
+use meridian_proto::config::{GetConfigRequest, GetConfigResponse, WatchConfigRequest, WatchConfigResponse};
 use meridian_replication::catalog::{Served, View};
 use tonic::{Request, Response, Status};
 
-use super::access::{Access, Reader};
+use super::access::{Access, Call};
 use super::streams::Streams;
 use super::watch::{self, Feed};
 use super::{status, wire};
+use crate::demand::Demand;
 use crate::render::cache::Renderings;
+use crate::stamp::Stamp;
 
 /// Serves published bytes as they are.
 pub(super) struct Config {
     pub(super) access: Access,
-    pub(super) source: Source,
+    pub(super) renderings: Renderings,
     pub(super) streams: Arc<Streams>,
 }
 
-/// Where answers come from.
-#[derive(Clone)]
-pub(super) struct Source {
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) renderings: Renderings,
-    pub(super) node_id: u64,
-}
-
-impl Source {
-    fn freshness(&self, view: &View) -> Freshness {
-        Freshness {
-            revision: view.revision,
-            fresh_as_of_ms: view.fresh_as_of_ms(),
-            region: self.catalog.region().to_string(),
-            node: self.node_id,
-        }
-    }
-
-    async fn document(&self, served: &Served) -> Result<bytes::Bytes, Status> {
-        self.renderings.plain(served).await.map_err(|error| status::rendering(&error))
-    }
-}
+/// The shortest interval of stamps on a silent stream.
+const STAMP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 #[tonic::async_trait]
 impl ConfigService for Config {
@@ -56,18 +36,25 @@ impl ConfigService for Config {
         request: Request<GetConfigRequest>,
     ) -> Result<Response<GetConfigResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let Reader { environment, .. } =
-            self.access.by_metadata(&metadata, &asked.project, &asked.environment)?;
-        let view = self.source.catalog.view();
-        let served = view.served(&environment).ok_or_else(|| status::nothing_published(&environment))?;
+        let reader = self.access.by_metadata(Call::Read, &metadata, &asked.project, &asked.environment)?;
+        let demand = Demand::from_message(asked.demand.as_ref(), metadata.as_ref())
+            .map_err(|error| status::malformed(&error))?;
+        let (view, stamp) = self.access.look(&demand, &reader).await?;
+        let served =
+            view.served(&reader.environment).ok_or_else(|| status::nothing_published(&reader.environment))?;
         let not_modified = served.release.version <= asked.since_version;
-        let document = if not_modified { Default::default() } else { self.source.document(served).await? };
-        Ok(Response::new(GetConfigResponse {
+        let document = match not_modified {
+            true => Default::default(),
+            false => document(&self.renderings, served).await?,
+        };
+        let mut response = Response::new(GetConfigResponse {
             release: Some(wire::release(&served.release)),
-            freshness: Some(self.source.freshness(&view)),
+            freshness: Some(stamp.freshness()),
             not_modified,
             document,
-        }))
+        });
+        stamp.write(Some(&served.release), response.metadata_mut().as_mut());
+        Ok(response)
     }
 
     type WatchConfigStream = BoxStream<'static, Result<WatchConfigResponse, Status>>;
@@ -77,46 +64,76 @@ impl ConfigService for Config {
         request: Request<WatchConfigRequest>,
     ) -> Result<Response<Self::WatchConfigStream>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let reader = self.access.by_metadata(&metadata, &asked.project, &asked.environment)?;
+        let reader = self.access.by_metadata(Call::Stream, &metadata, &asked.project, &asked.environment)?;
+        let demand = Demand::from_message(asked.demand.as_ref(), metadata.as_ref())
+            .map_err(|error| status::malformed(&error))?;
+        watch::check(&demand)?;
+        let stamp_interval = stamp_interval(asked.stamp_interval_ms)?;
         let open = self.streams.open(reader.holder).map_err(|bound| status::too_many(&bound))?;
+        let (view, stamp) = self.access.look(&demand, &reader).await?;
+        let served = view.served(&reader.environment).map(|served| &*served.release);
         let feed = NativeFeed {
-            source: self.source.clone(),
+            renderings: self.renderings.clone(),
             environment: reader.environment.clone(),
             position: Position { held: asked.since_version, begun: false },
+            stamp_interval,
         };
-        let catalog = self.source.catalog.clone();
-        Ok(Response::new(watch::follow(catalog, reader, open, feed).boxed()))
+        let messages = watch::follow(self.access.clone(), reader, open, &demand, feed).boxed();
+        let mut response = Response::new(messages);
+        stamp.write(served, response.metadata_mut().as_mut());
+        Ok(response)
     }
 }
 
+/// How often a silent stream says that it lives, if it does.
+fn stamp_interval(given_ms: u32) -> Result<Option<Duration>, Status> {
+    let given = (given_ms > 0).then(|| Duration::from_millis(given_ms.into()));
+    match given {
+        Some(given) if given < STAMP_INTERVAL_MIN => Err(Status::invalid_argument(format!(
+            "stamp_interval_ms is {given_ms}: write 0 for no stamps, or {} and more",
+            STAMP_INTERVAL_MIN.as_millis()
+        ))),
+        given => Ok(given),
+    }
+}
+
+async fn document(renderings: &Renderings, served: &Served) -> Result<bytes::Bytes, Status> {
+    renderings.plain(served).await.map_err(|error| status::rendering(&error))
+}
+
 struct NativeFeed {
-    source: Source,
+    renderings: Renderings,
     environment: EnvironmentRef,
     position: Position,
+    stamp_interval: Option<Duration>,
 }
 
 impl Feed for NativeFeed {
     type Message = WatchConfigResponse;
 
-    async fn next(&mut self, view: &View) -> Result<Option<WatchConfigResponse>, Status> {
+    async fn next(&mut self, view: &View, stamp: &Stamp) -> Result<Option<WatchConfigResponse>, Status> {
         let served = view.served(&self.environment);
         let step = self.position.step(served.map(|served| served.release.version));
         let document = match (step, served) {
             (Step::Wait, _) => return Ok(None),
-            (Step::Send, Some(served)) => self.source.document(served).await?,
+            (Step::Send, Some(served)) => document(&self.renderings, served).await?,
             (Step::Send | Step::UpToDate, _) => Default::default(),
         };
         Ok(Some(WatchConfigResponse {
             release: served.map(|served| wire::release(&served.release)),
-            freshness: Some(self.source.freshness(view)),
+            freshness: Some(stamp.freshness()),
             not_modified: step == Step::UpToDate,
             document,
         }))
     }
 
-    /// Pings keep the connection alive; a message would say nothing.
-    fn idle(&self) -> Option<WatchConfigResponse> {
-        None
+    /// Pings keep the connection alive; without an interval there is nothing to say.
+    fn silence(&self) -> Option<Duration> {
+        self.stamp_interval
+    }
+
+    fn nothing_new(&self, stamp: &Stamp) -> WatchConfigResponse {
+        WatchConfigResponse { freshness: Some(stamp.freshness()), not_modified: true, ..Default::default() }
     }
 }
 

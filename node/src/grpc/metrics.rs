@@ -46,6 +46,11 @@ pub(super) enum StreamBound {
 }
 
 impl Metrics {
+    /// Config streams that are open now.
+    pub fn open_streams(&self) -> u64 {
+        self.streams.get().try_into().unwrap_or(0)
+    }
+
     /// Makes the counters and shows them in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         /// From an answer out of memory to a change that waits for an election.

@@ -2,7 +2,8 @@
 //!
 //! Some clients never come back after a stream that ended with OK, and most do after `UNAVAILABLE`. So no stream
 //! ends by itself because the node stops: one that waits for something to send is given that status here, whichever
-//! service it belongs to, and new calls are refused with it. Calls that are being worked on are left to finish.
+//! service it belongs to. Config streams have been ended before, each at its own moment (`service`); this is for the
+//! rest. Single calls are left to finish, and answered for as long as somebody manages to make them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -104,12 +105,9 @@ where
         let began = Instant::now();
         let seconds = metrics.seconds.get_or_create_owned(&Method { method: method.clone() });
         let mut tally = Tally { metrics: metrics.clone(), method, code: None };
-        let answer = (!stopping.is_cancelled()).then(|| self.inner.call(request));
+        let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = match answer {
-                Some(answer) => answer.await?,
-                None => status::stopping().into_http(),
-            };
+            let response = answer.await?;
             seconds.observe(began.elapsed().as_secs_f64());
             // An answer without a body has its status in the headers.
             tally.read(response.headers());

@@ -8,6 +8,7 @@
 //! does one whose release is in another format to a client that holds nothing; a client that holds values keeps them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -15,21 +16,25 @@ use meridian_model::{EnvironmentRef, Format};
 use meridian_proto::statsig::config_spec_request::ApiVersion;
 use meridian_proto::statsig::statsig_forward_proxy_server::StatsigForwardProxy;
 use meridian_proto::statsig::{ConfigSpecRequest, ConfigSpecResponse};
-use meridian_replication::Catalog;
 use meridian_replication::catalog::{Served, View};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use super::access::Access;
+use super::access::{Access, Call, Reader};
 use super::status;
 use super::streams::Streams;
 use super::watch::{self, Feed};
+use crate::demand::Demand;
 use crate::render::cache::Renderings;
 use crate::render::statsig::{EMPTY, EMPTY_TIME_MS, NO_UPDATES};
+use crate::stamp::Stamp;
+
+/// Silence after which a stream says that there is nothing new: proxies on the way close what looks dead.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Serves Statsig's SDKs.
 pub(super) struct Statsig {
     pub(super) access: Access,
-    pub(super) catalog: Arc<Catalog>,
     pub(super) renderings: Renderings,
     pub(super) streams: Arc<Streams>,
 }
@@ -40,12 +45,13 @@ impl StatsigForwardProxy for Statsig {
         &self,
         request: Request<ConfigSpecRequest>,
     ) -> Result<Response<ConfigSpecResponse>, Status> {
-        let asked = request.into_inner();
-        check_version(&asked)?;
-        let reader = self.access.by_key(&asked.sdk_key)?;
-        let mut feed = self.feed(&asked, reader.environment);
-        let answer = feed.next(&self.catalog.view()).await?;
-        answer.map(Response::new).ok_or_else(|| Status::internal("a feed begins with a message"))
+        let (metadata, _, asked) = request.into_parts();
+        let (reader, demand) = self.admit(Call::Read, &metadata, &asked)?;
+        let (view, stamp) = self.access.look(&demand, &reader).await?;
+        let mut feed = self.feed(&asked, reader.environment.clone());
+        let answer = feed.next(&view, &stamp).await?;
+        let answer = answer.ok_or_else(|| Status::internal("a feed begins with a message"))?;
+        Ok(stamped(answer, &stamp, &view, &reader.environment))
     }
 
     type StreamConfigSpecStream = BoxStream<'static, Result<ConfigSpecResponse, Status>>;
@@ -54,20 +60,42 @@ impl StatsigForwardProxy for Statsig {
         &self,
         request: Request<ConfigSpecRequest>,
     ) -> Result<Response<Self::StreamConfigSpecStream>, Status> {
-        let asked = request.into_inner();
-        check_version(&asked)?;
-        let reader = self.access.by_key(&asked.sdk_key)?;
+        let (metadata, _, asked) = request.into_parts();
+        let (reader, demand) = self.admit(Call::Stream, &metadata, &asked)?;
+        watch::check(&demand)?;
         let open = self.streams.open(reader.holder).map_err(|bound| status::too_many(&bound))?;
-        let feed = self.feed(&asked, reader.environment.clone());
-        Ok(Response::new(watch::follow(self.catalog.clone(), reader, open, feed).boxed()))
+        let (view, stamp) = self.access.look(&demand, &reader).await?;
+        let environment = reader.environment.clone();
+        let feed = self.feed(&asked, environment.clone());
+        let messages = watch::follow(self.access.clone(), reader, open, &demand, feed).boxed();
+        Ok(stamped(messages, &stamp, &view, &environment))
     }
 }
 
 impl Statsig {
+    /// What the protocol has no room for, demands, travels in the metadata.
+    fn admit(
+        &self,
+        call: Call,
+        metadata: &MetadataMap,
+        asked: &ConfigSpecRequest,
+    ) -> Result<(Reader, Demand), Status> {
+        check_version(asked)?;
+        let reader = self.access.by_key(call, &asked.sdk_key)?;
+        let demand = Demand::from_headers(metadata.as_ref()).map_err(|error| status::malformed(&error))?;
+        Ok((reader, demand))
+    }
+
     fn feed(&self, asked: &ConfigSpecRequest, environment: EnvironmentRef) -> StatsigFeed {
         let position = Position::new(asked.since_time.unwrap_or(0));
         StatsigFeed { renderings: self.renderings.clone(), environment, position }
     }
+}
+
+fn stamped<T>(message: T, stamp: &Stamp, view: &View, at: &EnvironmentRef) -> Response<T> {
+    let mut response = Response::new(message);
+    stamp.write(view.served(at).map(|served| &*served.release), response.metadata_mut().as_mut());
+    response
 }
 
 /// Only version 2 of the document is served; every SDK that streams asks for it.
@@ -89,7 +117,7 @@ struct StatsigFeed {
 impl Feed for StatsigFeed {
     type Message = ConfigSpecResponse;
 
-    async fn next(&mut self, view: &View) -> Result<Option<ConfigSpecResponse>, Status> {
+    async fn next(&mut self, view: &View, _: &Stamp) -> Result<Option<ConfigSpecResponse>, Status> {
         let served = view.served(&self.environment).filter(|served| served.release.format == Format::Statsig);
         let spec = match (self.position.step(served.map(|served| served.release.time_ms)), served) {
             (Step::Wait, _) => return Ok(None),
@@ -100,8 +128,12 @@ impl Feed for StatsigFeed {
         Ok(Some(self.response(spec)))
     }
 
-    fn idle(&self) -> Option<ConfigSpecResponse> {
-        Some(self.response(NO_UPDATES.to_owned()))
+    fn silence(&self) -> Option<Duration> {
+        Some(SILENCE)
+    }
+
+    fn nothing_new(&self, _: &Stamp) -> ConfigSpecResponse {
+        self.response(NO_UPDATES.to_owned())
     }
 }
 

@@ -1,22 +1,32 @@
 //! What each failure is as a gRPC status. One exhaustive match per kind: a new variant asks its question here.
 
-use meridian_model::validate::Finding;
+use meridian_model::validate::{Finding, Severity};
 use meridian_model::{Refusal, RequestId};
 use meridian_proto::admin;
-use meridian_replication::{NotReady, ProposeError, ReadError};
+use meridian_replication::{
+    BarrierError, ChangeError, Leader, NotReady, ProposeError, ReadError, TransferError,
+};
 use prost::Message as _;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use super::streams::TooMany;
 use super::wire;
+use crate::demand::{Malformed, Unproved};
 use crate::render::cache;
+use crate::service::Away;
 
 /// Metadata in which a node that does not lead names the one that does.
 const LEADER: &str = "meridian-leader";
 
 /// Type URL of the refusal in the status details.
 const REFUSAL: &str = "type.googleapis.com/meridian.admin.v1.Refusal";
+
+/// Stable reason of a change that the rules about members forbid.
+const MEMBERS: &str = "member-rules";
+
+/// Type URL of the stamp in the status details.
+const STALE: &str = "type.googleapis.com/meridian.config.v1.Stale";
 
 /// Findings that travel in the status details, encoded. Trailers grow by a third in base64, and clients give up at
 /// 8 KiB of them.
@@ -36,6 +46,26 @@ pub(super) fn not_ready(why: &NotReady) -> Status {
     Status::unavailable(format!("this node is not ready: {why}"))
 }
 
+/// This node is not in service; another one is.
+pub(super) fn away(away: &Away) -> Status {
+    match away {
+        Away::Stopping => stopping(),
+        Away::Draining | Away::Drained => {
+            Status::unavailable(format!("this node is {away}: another one may serve"))
+        }
+    }
+}
+
+/// A demand that cannot be read.
+pub(super) fn malformed(malformed: &Malformed) -> Status {
+    Status::invalid_argument(malformed.to_string())
+}
+
+/// A demand that this node cannot prove. Another one may.
+pub(super) fn unproved(unproved: &Unproved) -> Status {
+    with_details(Code::FailedPrecondition, unproved.to_string(), STALE, &unproved.stale())
+}
+
 /// A stream past a bound.
 pub(super) fn too_many(bound: &TooMany) -> Status {
     match bound {
@@ -47,15 +77,7 @@ pub(super) fn too_many(bound: &TooMany) -> Status {
 pub(super) fn propose(error: &ProposeError, id: RequestId) -> Status {
     let text = error.to_string();
     match error {
-        ProposeError::NotLeader { leader } => {
-            let mut status = Status::unavailable(text);
-            // An address that is no header value is in the text all the same.
-            let hint = leader.as_ref().and_then(|leader| MetadataValue::try_from(&leader.grpc_address).ok());
-            if let Some(hint) = hint {
-                status.metadata_mut().insert(LEADER, hint);
-            }
-            status
-        }
+        ProposeError::NotLeader { leader } => not_leader(leader.as_ref()),
         ProposeError::Busy => Status::resource_exhausted(text),
         ProposeError::Unknown => {
             Status::deadline_exceeded(format!("{text}, {}", uuid::Uuid::from_bytes(id.0).hyphenated()))
@@ -64,9 +86,72 @@ pub(super) fn propose(error: &ProposeError, id: RequestId) -> Status {
     }
 }
 
-/// A change that was decided against, or would be.
-pub(super) fn refusal(refusal: &Refusal) -> Status {
-    let (code, reason, current_version) = match refusal {
+/// Another node leads, or none does. Nothing was done.
+pub(super) fn not_leader(leader: Option<&Leader>) -> Status {
+    let mut status = Status::unavailable(ProposeError::NotLeader { leader: leader.cloned() }.to_string());
+    // An address that is no header value is in the text all the same.
+    let hint = leader.and_then(|leader| MetadataValue::try_from(&leader.grpc_address).ok());
+    if let Some(hint) = hint {
+        status.metadata_mut().insert(LEADER, hint);
+    }
+    status
+}
+
+/// A change of the members without effect, or without a known one.
+pub(super) fn members(error: &ChangeError) -> Status {
+    let text = error.to_string();
+    match error {
+        ChangeError::NotLeader { leader } => not_leader(leader.as_ref()),
+        ChangeError::Refused(rules) => {
+            let findings: Vec<Finding> = rules
+                .iter()
+                .map(|rule| Finding {
+                    path: String::new(),
+                    rule: MEMBERS,
+                    message: rule.clone(),
+                    severity: Severity::Error,
+                })
+                .collect();
+            let details = admin::Refusal {
+                reason: MEMBERS.to_owned(),
+                findings: fitting(&findings),
+                current_version: 0,
+            };
+            refused(Code::FailedPrecondition, text, details)
+        }
+        ChangeError::Busy => because(Code::Aborted, "change-under-way", text),
+        ChangeError::Unknown => Status::deadline_exceeded(text),
+        ChangeError::Stopping => stopping(),
+    }
+}
+
+/// Leadership that did not move.
+pub(super) fn transfer(error: &TransferError) -> Status {
+    let text = error.to_string();
+    match error {
+        TransferError::NotLeader { leader } => not_leader(leader.as_ref()),
+        TransferError::Refused(_) => because(Code::FailedPrecondition, "cannot-lead", text),
+        TransferError::TimedOut => Status::deadline_exceeded(text),
+    }
+}
+
+/// A question to the leader without an answer. Nothing was changed by it.
+pub(super) fn barrier(error: &BarrierError) -> Status {
+    match error {
+        BarrierError::NoLeader | BarrierError::TimedOut => Status::unavailable(error.to_string()),
+        BarrierError::Stopping => stopping(),
+    }
+}
+
+/// A refusal for a reason that programs can tell apart.
+pub(super) fn because(code: Code, reason: &'static str, text: impl Into<String>) -> Status {
+    let details = admin::Refusal { reason: reason.to_owned(), ..Default::default() };
+    refused(code, text.into(), details)
+}
+
+/// The stable name of a refusal, and how it is shown.
+pub(super) fn reason(refusal: &Refusal) -> (Code, &'static str, u64) {
+    match refusal {
         Refusal::UnknownProject(_) => (Code::NotFound, "unknown-project", 0),
         Refusal::UnknownEnvironment(_) => (Code::NotFound, "unknown-environment", 0),
         Refusal::UnknownKey(_) => (Code::NotFound, "unknown-key", 0),
@@ -75,8 +160,17 @@ pub(super) fn refusal(refusal: &Refusal) -> Status {
         Refusal::Exists(_) => (Code::AlreadyExists, "exists", 0),
         Refusal::VersionConflict { current, .. } => (Code::FailedPrecondition, "version-conflict", *current),
         Refusal::LimitReached { .. } => (Code::ResourceExhausted, "limit-reached", 0),
+        Refusal::PlacementConflict { current, .. } => {
+            (Code::FailedPrecondition, "placement-conflict", *current)
+        }
+        Refusal::Abandoned => (Code::Aborted, "abandoned", 0),
         Refusal::RequestIdReused => (Code::InvalidArgument, "request-id-reused", 0),
-    };
+    }
+}
+
+/// A change that was decided against, or would be.
+pub(super) fn refusal(refusal: &Refusal) -> Status {
+    let (code, reason, current_version) = reason(refusal);
     let details = admin::Refusal { reason: reason.to_owned(), findings: Vec::new(), current_version };
     refused(code, refusal.to_string(), details)
 }
@@ -101,14 +195,15 @@ pub(super) fn invalid_document(errors: &[Finding]) -> Status {
 
 /// Nothing is published in this environment yet.
 pub(super) fn nothing_published(environment: &meridian_model::EnvironmentRef) -> Status {
-    let details = admin::Refusal { reason: "nothing-published".to_owned(), ..Default::default() };
-    refused(Code::NotFound, format!("nothing is published in {environment} yet"), details)
+    because(Code::NotFound, "nothing-published", format!("nothing is published in {environment} yet"))
 }
 
 /// A document that could not be read from the disk. The disk is this node's: another one may have it.
 pub(super) fn read(error: &ReadError) -> Status {
     match error {
         ReadError::Damaged(_) => Status::unavailable(error.to_string()),
+        ReadError::Busy => Status::resource_exhausted(error.to_string()),
+        ReadError::Empty => Status::unavailable(error.to_string()),
         ReadError::Stopping => stopping(),
     }
 }
@@ -126,7 +221,11 @@ pub(super) fn rendering(error: &cache::Error) -> Status {
 }
 
 fn refused(code: Code, text: String, refusal: admin::Refusal) -> Status {
-    let any = prost_types::Any { type_url: REFUSAL.to_owned(), value: refusal.encode_to_vec() };
+    with_details(code, text, REFUSAL, &refusal)
+}
+
+fn with_details(code: Code, text: String, type_url: &str, message: &impl prost::Message) -> Status {
+    let any = prost_types::Any { type_url: type_url.to_owned(), value: message.encode_to_vec() };
     let details = tonic_types::Status { code: code.into(), message: text.clone(), details: vec![any] };
     Status::with_details(code, text, details.encode_to_vec().into())
 }
@@ -158,9 +257,6 @@ fn fitting(findings: &[Finding]) -> Vec<admin::Finding> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use meridian_model::validate::Severity;
-    use meridian_replication::Leader;
-
     use super::*;
 
     fn details(status: &Status) -> admin::Refusal {
@@ -194,12 +290,18 @@ mod tests {
                 Code::ResourceExhausted,
                 "limit-reached",
             ),
+            (
+                Refusal::PlacementConflict { current: 7, expected: 6 },
+                Code::FailedPrecondition,
+                "placement-conflict",
+            ),
+            (Refusal::Abandoned, Code::Aborted, "abandoned"),
             (Refusal::RequestIdReused, Code::InvalidArgument, "request-id-reused"),
         ] {
             let status = refusal(&given);
             assert_eq!((status.code(), status.message()), (code, given.to_string().as_str()));
             let details = details(&status);
-            let current = if reason == "version-conflict" { 7 } else { 0 };
+            let current = if reason.ends_with("-conflict") { 7 } else { 0 };
             assert_eq!((details.reason.as_str(), details.current_version), (reason, current));
         }
     }

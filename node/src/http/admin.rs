@@ -5,12 +5,13 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ const BOUNDS: Bounds = Bounds { connections: 64 };
 
 const INDEX: &str = "/livez    200 while this process should be left alone\n\
                      /readyz   200 while SDKs may be sent here, else 503 and why\n\
+                     /freshz   200 while this node is known to be fresh enough, else 503; how fresh, as JSON\n\
                      /metrics  numbers, as OpenMetrics text\n";
 
 #[derive(Clone)]
@@ -68,6 +70,7 @@ fn router(health: Health, metrics: Arc<Metrics>) -> Router {
         .route("/", get(INDEX))
         .route("/livez", get(|State(node): State<Node>| async move { verdict(node.health.live()) }))
         .route("/readyz", get(|State(node): State<Node>| async move { verdict(node.health.ready()) }))
+        .route("/freshz", get(|State(node): State<Node>| async move { freshness(&node.health) }))
         .route("/metrics", get(|State(node): State<Node>| async move { page(&node.metrics) }))
         .fallback(|| async { (StatusCode::NOT_FOUND, INDEX) })
         .with_state(Node { health, metrics })
@@ -78,6 +81,27 @@ fn verdict(verdict: Result<(), Unfit>) -> impl IntoResponse {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(unfit) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unfit}\n")),
     }
+}
+
+/// How fresh the node is, by its own stopwatch. One that is still reading its disk is not.
+fn freshness(health: &Health) -> impl IntoResponse + use<> {
+    let (Some(handle), Some(stamper)) = (health.handle(), health.stamper()) else {
+        let starting = json!({ "fresh": false, "degraded": Unfit::Starting.to_string() });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(starting));
+    };
+    let stamp = stamper.look().1;
+    let freshness = stamp.freshness();
+    let fresh = stamp.within_bound();
+    let shown = json!({
+        "fresh": fresh,
+        "staleness_ms": freshness.staleness_ms,
+        "bound_ms": stamp.bound().as_millis(),
+        "fresh_as_of_ms": freshness.fresh_as_of_ms,
+        "revision": freshness.revision,
+        "leader": handle.status().leader,
+        "degraded": stamp.degraded(),
+    });
+    (if fresh { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(shown))
 }
 
 fn page(metrics: &Metrics) -> impl IntoResponse + use<> {

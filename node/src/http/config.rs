@@ -2,27 +2,33 @@
 //!
 //! `GET /v1/projects/{project}/environments/{environment}/config` answers the document as published. Its `ETag` is
 //! the digest; who sends it back as `If-None-Match` gets 304 until the document changes. The answer may be kept, and
-//! must be asked about again each time.
+//! must be asked about again each time. Headers say what it rests on; a reader may demand freshness in headers too, and
+//! gets 412 with the stamp of this node where that cannot be proved.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use meridian_model::EnvironmentRef;
 use meridian_model::ids::NameError;
+use meridian_proto::config;
+use serde_json::json;
 
 use super::{Bounds, error};
 use crate::auth::{self, Auth};
+use crate::demand::{Demand, Malformed, Prover, Unproved};
 use crate::health::{Health, Unfit};
 use crate::render::cache::{self, Renderings};
+use crate::stamp::Stamper;
 
 mod metrics;
 
@@ -40,6 +46,10 @@ pub struct Source {
     pub auth: Arc<Auth>,
     /// Shared with the other listeners.
     pub renderings: Renderings,
+    /// What answers are stamped with.
+    pub stamper: Stamper,
+    /// Proves what readers demand.
+    pub prover: Prover,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -47,15 +57,16 @@ pub struct Source {
 /// The routes.
 pub fn router(source: Source) -> Router {
     Router::new()
-        .route("/v1/projects/{project}/environments/{environment}/config", get(config))
+        .route("/v1/projects/{project}/environments/{environment}/config", get(answer))
         .fallback(|| async { Refusal::NoSuchPath })
         .method_not_allowed_fallback(|| async { Refusal::OnlyGet })
         .with_state(source)
 }
 
-async fn config(
+async fn answer(
     State(source): State<Source>,
     path: Result<Path<(String, String)>, PathRejection>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
     let began = Instant::now();
@@ -63,7 +74,11 @@ async fn config(
         Ok(Path((project, environment))) => source.answer(&project, &environment, &headers).await,
         Err(_) => Err(Refusal::NoSuchPath),
     };
-    let response = answer.unwrap_or_else(IntoResponse::into_response);
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if version < Version::HTTP_2 && source.health.service().ready().is_err() {
+        // A client that keeps its connection would send its next request into a socket that is just being closed.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     source.metrics.answered(response.status(), began.elapsed());
     response
 }
@@ -77,16 +92,16 @@ impl Source {
     ) -> Result<Response, Refusal> {
         let credential = auth::bearer(headers).ok_or(Refusal::NoCredential)?;
         // Before the credential is looked up: a node that is behind does not know every key yet.
-        self.health.ready()?;
-        let catalog = self.health.handle().ok_or(Unfit::Starting)?.catalog();
+        self.health.answers_reads()?;
         let asked = EnvironmentRef::parse(project, environment)?;
-        if !self.auth.operator(credential) {
-            let own = self.auth.sdk_key(credential).ok_or(Refusal::UnknownCredential)?;
-            if own != asked {
-                return Err(Refusal::OtherEnvironment);
-            }
+        self.may_read(credential, &asked)?;
+        let demand = Demand::from_headers(headers)?;
+        if demand != Demand::default() {
+            self.prover.prove(&demand, &asked).await.map_err(Box::new)?;
+            // A key that was revoked before a linearizable read must not read.
+            self.may_read(credential, &asked)?;
         }
-        let view = catalog.view();
+        let (view, stamp) = self.stamper.look();
         let Some(served) = view.served(&asked) else {
             return Err(match view.directory.environment(&asked) {
                 Some(_) => Refusal::NothingPublished(asked),
@@ -99,17 +114,24 @@ impl Source {
             (CACHE_CONTROL, "private, no-cache".to_owned()),
             (VARY, AUTHORIZATION.to_string()),
         ]);
-        let freshness = AppendHeaders([
-            ("meridian-version", served.release.version.to_string()),
-            ("meridian-revision", view.revision.to_string()),
-            ("meridian-fresh-as-of", view.fresh_as_of_ms().to_string()),
-            ("meridian-region", catalog.region().to_string()),
-        ]);
+        let mut stamped = HeaderMap::new();
+        stamp.write(Some(&served.release), &mut stamped);
         if holds(headers, &digest) {
-            return Ok((StatusCode::NOT_MODIFIED, described, freshness).into_response());
+            return Ok((StatusCode::NOT_MODIFIED, described, stamped).into_response());
         }
         let document = self.renderings.plain(served).await?;
-        Ok((described, freshness, [(CONTENT_TYPE, "application/json")], document).into_response())
+        Ok((described, stamped, [(CONTENT_TYPE, "application/json")], document).into_response())
+    }
+
+    fn may_read(&self, credential: &str, asked: &EnvironmentRef) -> Result<(), Refusal> {
+        if self.auth.operator(credential) {
+            return Ok(());
+        }
+        match self.auth.sdk_key(credential) {
+            None => Err(Refusal::UnknownCredential),
+            Some(own) if own != *asked => Err(Refusal::OtherEnvironment),
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -145,6 +167,10 @@ enum Refusal {
     #[error("this node is not ready: {0}")]
     NotReady(#[from] Unfit),
     #[error(transparent)]
+    Demand(#[from] Malformed),
+    #[error(transparent)]
+    Unproved(#[from] Box<Unproved>),
+    #[error(transparent)]
     Rendering(#[from] cache::Error),
 }
 
@@ -177,6 +203,8 @@ impl IntoResponse for Refusal {
             Self::NotReady(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "ask another node, or this one again soon")
             }
+            Self::Demand(_) => (StatusCode::BAD_REQUEST, "correct the header, or leave it out"),
+            Self::Unproved(unproved) => return stale(unproved),
             Self::Rendering(cause) => {
                 tracing::error!(error = cause as &dyn std::error::Error, "a document cannot be served");
                 (StatusCode::INTERNAL_SERVER_ERROR, "ask another node: this one's copy is damaged")
@@ -189,6 +217,30 @@ impl IntoResponse for Refusal {
             _ => response,
         }
     }
+}
+
+/// As `meridian.config.v1.Stale`, beside what every error says.
+fn stale(unproved: &Unproved) -> Response {
+    let config::Stale { freshness, version, reason } = unproved.stale();
+    let freshness = freshness.unwrap_or_default();
+    let body = json!({
+        "error": reason,
+        "hint": "ask another node, or demand less",
+        "stale": {
+            "version": version,
+            "freshness": {
+                "revision": freshness.revision,
+                "fresh_as_of_ms": freshness.fresh_as_of_ms,
+                "region": freshness.region,
+                "node": freshness.node,
+                "degraded": freshness.degraded,
+                "staleness_ms": freshness.staleness_ms,
+            },
+        },
+    });
+    let mut stamped = HeaderMap::new();
+    unproved.stamp.write(None, &mut stamped);
+    (StatusCode::PRECONDITION_FAILED, stamped, Json(body)).into_response()
 }
 
 #[cfg(test)]

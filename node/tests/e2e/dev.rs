@@ -81,8 +81,24 @@ fn a_killed_node_stays_dead_unless_asked() {
 }
 
 #[test]
+fn a_fourth_region_learns_and_one_more_node_joins_by_hand() {
+    let cluster = Cluster::start(&["--regions", "a,b,c,d"]);
+    let roles = || -> Vec<String> {
+        let members = cluster.meridian(&["member", "list", "--output", "json"]).json();
+        let members = members["members"].as_array().unwrap().clone();
+        members.iter().map(|member| member["role"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(roles(), ["voter", "voter", "voter", "learner"]);
+    assert!(cluster.meridian_at(&cluster.grpc["d"], &["get", "demo/production"]).ok().contains("checkout"));
+
+    let _more = Process::start(["serve", "--config", &cluster.one_more_config, "--until-stdin-closes"]);
+    eventually("the node more is let in", SOON, || (roles().len() == 5).then_some(()));
+    cluster.meridian(&["status", "--wait", "healthy", "--timeout", "30s"]).ok();
+}
+
+#[test]
 fn what_it_cannot_do_it_says() {
-    meridian(&["dev", "--regions", "a,b"]).fails(2, &["2 regions", "odd"]);
+    meridian(&["dev", "--regions", "a,b,c,d,e,f,g,h,i,j"]).fails(2, &["10 regions"]);
     meridian(&["dev", "--regions", "a,b,a"]).fails(2, &["region a is named twice"]);
     meridian(&["dev", "--regions", "Bad Name"]).fails(2, &["badly named"]);
     meridian(&["dev", "--base-port", "65530"]).fails(1, &["lower --base-port"]);

@@ -7,7 +7,12 @@ use tonic::Code;
 use crate::node::{KEY, Node, OPERATOR, bearing, is_silent, next, operator, refusal};
 
 fn get(project: &str, environment: &str, since_version: u64) -> GetConfigRequest {
-    GetConfigRequest { project: project.to_owned(), environment: environment.to_owned(), since_version }
+    GetConfigRequest {
+        project: project.to_owned(),
+        environment: environment.to_owned(),
+        since_version,
+        demand: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +60,7 @@ async fn who_may_not_read_is_told_why() {
         let request = WatchConfigRequest {
             project: project.to_owned(),
             environment: environment.to_owned(),
-            since_version: 0,
+            ..Default::default()
         };
         let watch = client.watch_config(bearing(request, credential)).await.unwrap_err();
         assert_eq!((watch.code(), watch.message()), (code, fetch.message()));

@@ -21,8 +21,11 @@ use crate::node::{KEY, Node, OPERATOR, PATIENCE, bearing, operator};
 async fn a_node_that_is_not_ready_turns_nobody_away_for_good() {
     let node = Node::of_cluster(3, &[OPERATOR]).await;
     for credential in [KEY, OPERATOR] {
-        let request =
-            GetConfigRequest { project: "shop".to_owned(), environment: "live".to_owned(), since_version: 0 };
+        let request = GetConfigRequest {
+            project: "shop".to_owned(),
+            environment: "live".to_owned(),
+            ..Default::default()
+        };
         let fetch = node.config().get_config(bearing(request, credential)).await.unwrap_err();
         assert_eq!(fetch.code(), Code::Unavailable, "{fetch}");
     }

@@ -4,7 +4,12 @@
 
 mod admin;
 mod config;
+mod daemon;
+mod demands;
+mod drain;
 mod edge;
+mod fleet;
+mod freshness;
 mod node;
 mod statsig;
 mod stopping;

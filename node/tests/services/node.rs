@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use futures::future::Either;
 use meridian::auth::Auth;
+use meridian::config::Freshness;
+use meridian::demand::{self, Prover};
 use meridian::grpc::{self, Metrics, Services};
 use meridian::render::cache::{DEFAULT_CAPACITY_BYTES, Renderings};
+use meridian::service::Service;
+use meridian::stamp::Stamper;
 use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use meridian_proto::admin::{
     CreateEnvironmentRequest, CreateKeyRequest, CreateProjectRequest, PublishRequest,
@@ -16,7 +20,7 @@ use meridian_proto::admin::{
 use meridian_proto::config::config_service_client::ConfigServiceClient;
 use meridian_proto::config::{Format, Release};
 use meridian_proto::statsig::statsig_forward_proxy_client::StatsigForwardProxyClient;
-use meridian_replication::{Founder, Handle, Options, Timing};
+use meridian_replication::{Founder, Handle, Join, Options, Timing};
 use prometheus_client::registry::Registry;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -81,7 +85,9 @@ impl Node {
         let options = Options {
             cluster_id: "test".to_owned(),
             node_id: 1,
+            own: members[&1].clone(),
             founders: members,
+            join: Join::default(),
             data_dir: data_dir.path().to_owned(),
             timing: Timing::default(),
             software_version: "test".to_owned(),
@@ -90,10 +96,15 @@ impl Node {
         let hashes = operators.iter().map(|token| Sha256::digest(token).into());
         let stopping = CancellationToken::new();
         let mut registry = Registry::default();
+        let stamper = Stamper::new(handle.clone(), Freshness::default());
+        let demands = demand::Metrics::register(&mut registry);
         let services = Services {
             auth: Arc::new(Auth::new(hashes, handle.catalog().clone())),
             handle: handle.clone(),
             renderings: Renderings::new(DEFAULT_CAPACITY_BYTES),
+            prover: Prover::new(handle.clone(), stamper.clone(), demands),
+            stamper,
+            service: Service::default(),
             health: HealthReporter::new(),
             metrics: Metrics::register(&mut registry),
             stopping: stopping.clone(),

@@ -1,12 +1,13 @@
 //! What can be asked of the state. Everything a decision needs is in the command or in the state.
 
 use crate::document::Document;
+use crate::fleet::NodeId;
 use crate::ids::{EnvironmentRef, KeyHash, KeyId, Name, RequestId, Version};
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Repeats of one request carry the same id and get the first outcome. `None` only for ticks.
+    /// Repeats of one request carry the same id and get the first outcome. `None` for what the cluster does by itself.
     pub request_id: Option<RequestId>,
     /// Who asked.
     pub actor: String,
@@ -70,6 +71,34 @@ pub enum Mutation {
         expect_version: Option<Version>,
         /// Why.
         message: String,
+    },
+    /// Where leaders should be, and whether lost voters are replaced.
+    SetPlacement {
+        /// Most preferred first, none twice.
+        regions: Vec<Name>,
+        /// A voter that is unreachable for so long is replaced; `None` for never.
+        repair_after_ms: Option<u64>,
+        /// Refuse unless the placement has this version; 0 for "never set".
+        expect_version: Option<u64>,
+    },
+    /// Takes nodes out of service, or puts them back. Those that are so already stay as they are.
+    Drain {
+        /// Which ones. The proposer checked that they are members.
+        nodes: Vec<NodeId>,
+        /// Back into service.
+        undrain: bool,
+    },
+    /// These members left: their ids are not used again. Follows from an entry of Raft's own and is never proposed.
+    Retire {
+        /// Which ones.
+        nodes: Vec<NodeId>,
+    },
+    /// The request with this command's id was not done and never will be, unless it was decided before.
+    Settle,
+    /// Something that the cluster did by itself, for its journal.
+    Note {
+        /// For people.
+        text: String,
     },
     /// Lets regions serve a kept version. No new release.
     MovePointer {

@@ -8,7 +8,7 @@
 //! | [`ids`] | names, versions, digests: types that cannot be wrong |
 //! | [`document`] | the bytes of a config, sealed for the log and the disk |
 //! | [`validate`] | what each format demands of a document |
-//! | [`release`], [`project`], [`credential`] | what the state is made of |
+//! | [`release`], [`project`], [`credential`], [`fleet`] | what the state is made of |
 //! | [`command`], [`outcome`] | what can be asked, and what is answered |
 //! | [`state`] | `State::apply`: the only mutation in the system |
 //! | [`row`], [`snapshot`] | the state as stored rows, and its digest |
@@ -19,6 +19,7 @@
 pub mod command;
 pub mod credential;
 pub mod document;
+pub mod fleet;
 pub mod ids;
 pub mod limits;
 pub mod outcome;
@@ -33,6 +34,7 @@ pub mod wire;
 pub use command::{Command, Mutation};
 pub use credential::SdkKey;
 pub use document::{Document, Format};
+pub use fleet::{Event, Fleet, NodeId, Placement};
 pub use ids::{Digest, EnvironmentRef, KeyHash, KeyId, Name, RequestId, Version};
 pub use outcome::{Outcome, Refusal};
 pub use project::{Environment, Project};

@@ -22,5 +22,15 @@ pub const REQUESTS_REMEMBERED: usize = 131_072;
 /// A release's message, a key's label, the name of who acted.
 pub const TEXT_BYTES: usize = 1_024;
 
+/// Regions in the order of preference for leaders.
+pub const PLACEMENT_REGIONS: usize = 64;
+
+/// Ids of nodes that left for good. An id above the lowest of these is known to be used: a fleet that replaces a node
+/// every hour takes seven years to fill it.
+pub const RETIRED_NODES: usize = 65_536;
+
+/// Changes of the cluster itself that the journal keeps.
+pub const EVENTS_KEPT: usize = 1_000;
+
 /// Regions with a pointer of their own, per environment.
 pub const REGION_POINTERS: usize = 64;

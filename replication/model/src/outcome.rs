@@ -64,6 +64,19 @@ pub enum Refusal {
         /// How many there may be.
         limit: u64,
     },
+    /// The compare-and-set of a placement failed.
+    #[error(
+        "the placement is at version {current}, not {expected}: somebody else changed it; look at it and try again"
+    )]
+    PlacementConflict {
+        /// The version it has.
+        current: Version,
+        /// What the caller expected.
+        expected: Version,
+    },
+    /// It was settled that this request is not done.
+    #[error("the request was given up: it was not done and never will be; make a new one")]
+    Abandoned,
     /// The id was used before, for something else.
     #[error("the request id was used for a different request: make a new one")]
     RequestIdReused,

@@ -53,6 +53,14 @@ impl State {
         let keys = directory.keys.iter().map(|(hash, key)| (RowKey::Key(*hash), wire::key_row(key)));
         let requests =
             self.requests.iter().map(|(sequence, r)| (RowKey::Request(sequence), wire::request_row(r)));
+        let fleet = &directory.fleet;
+        let placement =
+            (fleet.placement.version > 0).then(|| (RowKey::Placement, wire::placement_row(&fleet.placement)));
+        let drained =
+            fleet.drained.iter().map(|(node, since)| (RowKey::Drained(*node), wire::drained_row(*since)));
+        let retired = fleet.retired.iter().map(|(node, at)| (RowKey::Retired(*node), wire::retired_row(*at)));
+        let events =
+            fleet.events.iter().map(|(sequence, event)| (RowKey::Event(*sequence), wire::event_row(event)));
         clock
             .into_iter()
             .chain(projects)
@@ -60,6 +68,10 @@ impl State {
             .chain(releases)
             .chain(keys)
             .chain(requests)
+            .chain(placement)
+            .chain(drained)
+            .chain(retired)
+            .chain(events)
             .map(|(key, row)| (key.encode(), row))
     }
 
@@ -114,6 +126,12 @@ impl State {
             }
             RowKey::Key(hash) => directory.keys.insert_mut(*hash, Arc::new(wire::read_key_row(*hash, row)?)),
             RowKey::Request(sequence) => self.requests.restore(*sequence, wire::read_request_row(row)?),
+            RowKey::Placement => directory.fleet.placement = Arc::new(wire::read_placement_row(row)?),
+            RowKey::Drained(node) => directory.fleet.drained.insert_mut(*node, wire::read_drained_row(row)?),
+            RowKey::Retired(node) => directory.fleet.retired.insert_mut(*node, wire::read_retired_row(row)?),
+            RowKey::Event(sequence) => {
+                directory.fleet.events.insert_mut(*sequence, Arc::new(wire::read_event_row(row)?));
+            }
         }
         Ok(())
     }

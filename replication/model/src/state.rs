@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::command::{Command, Mutation};
 use crate::credential::SdkKey;
 use crate::document::{Document, Format};
-use crate::ids::{Digest, EnvironmentRef, KeyHash, Name, Version};
+use crate::ids::{Digest, EnvironmentRef, KeyHash, Name, RequestId, Version};
 use crate::limits;
 use crate::outcome::{Outcome, Refusal};
 use crate::project::{Environment, Project, ServedPointer};
@@ -15,10 +15,12 @@ use crate::row::RowKey;
 use crate::wire;
 
 mod directory;
+mod fleet;
 mod requests;
 mod tally;
 
 pub use directory::Directory;
+use fleet::By;
 pub(crate) use requests::{Remembered, Requests};
 pub use tally::Tally;
 
@@ -71,6 +73,11 @@ impl State {
         self.tally
     }
 
+    /// What was decided about a request, as long as it is remembered.
+    pub fn outcome(&self, request: RequestId) -> Option<&Outcome> {
+        self.requests.find(request).map(|remembered| &remembered.outcome)
+    }
+
     /// Decides one command. A refused one changes nothing but the memory of its request.
     pub fn apply(&mut self, command: Command) -> Applied {
         let mut changes = Changes::default();
@@ -80,7 +87,9 @@ impl State {
         };
         let fingerprint = wire::fingerprint(&command.mutation);
         if let Some(first) = self.requests.find(id) {
-            let outcome = if first.fingerprint == fingerprint {
+            let settles = matches!(command.mutation, Mutation::Settle);
+            let given_up = first.outcome == Outcome::Refused(Refusal::Abandoned);
+            let outcome = if first.fingerprint == fingerprint || settles || given_up {
                 first.outcome.clone()
             } else {
                 Outcome::Refused(Refusal::RequestIdReused)
@@ -200,6 +209,20 @@ impl State {
                 self.put_environment(environment.clone(), head, changes);
                 self.forget_old_releases(&environment, changes);
                 changes.touched.push(environment);
+                Ok(Outcome::Done)
+            }
+            Mutation::SetPlacement { regions, repair_after_ms, expect_version } => {
+                let by = By { actor, time_ms };
+                self.set_placement(by, regions, repair_after_ms, expect_version, changes)
+            }
+            Mutation::Drain { nodes, undrain } => {
+                Ok(self.drain(By { actor, time_ms }, nodes, undrain, changes))
+            }
+            Mutation::Retire { nodes } => Ok(self.retire(By { actor, time_ms }, nodes, changes)),
+            // Remembered under the id of the request that it settles.
+            Mutation::Settle => Err(Refusal::Abandoned),
+            Mutation::Note { text } => {
+                self.note(By { actor, time_ms }, text, changes);
                 Ok(Outcome::Done)
             }
         }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::command::{Command, Mutation};
 use crate::credential::SdkKey;
 use crate::document::{Document, Encoding, Format};
+use crate::fleet::{Event, Placement};
 use crate::ids::{Digest, EnvironmentRef, KeyHash, KeyId, Name, NameError, RequestId, Version};
 use crate::outcome::{Outcome, Refusal};
 use crate::project::{Environment, Project, ServedPointer};
@@ -77,7 +78,13 @@ fn mutation_to_proto(mutation: &Mutation) -> pb::command::Mutation {
             (environment.project.to_string(), environment.environment.to_string())
         }
         Mutation::CreateProject { project } => (project.to_string(), String::new()),
-        Mutation::Tick | Mutation::RevokeKey { .. } => Default::default(),
+        Mutation::Tick
+        | Mutation::RevokeKey { .. }
+        | Mutation::SetPlacement { .. }
+        | Mutation::Drain { .. }
+        | Mutation::Retire { .. }
+        | Mutation::Settle
+        | Mutation::Note { .. } => Default::default(),
     };
     match mutation {
         Mutation::Tick => To::Tick(pb::Tick {}),
@@ -113,6 +120,19 @@ fn mutation_to_proto(mutation: &Mutation) -> pb::command::Mutation {
             version: *version,
             regions: regions.iter().map(Name::to_string).collect(),
         }),
+        Mutation::SetPlacement { regions, repair_after_ms, expect_version } => {
+            To::SetPlacement(pb::SetPlacement {
+                regions: regions.iter().map(Name::to_string).collect(),
+                repair_after_ms: *repair_after_ms,
+                expect_version: *expect_version,
+            })
+        }
+        Mutation::Drain { nodes, undrain } => {
+            To::Drain(pb::Drain { nodes: nodes.clone(), undrain: *undrain })
+        }
+        Mutation::Retire { nodes } => To::Retire(pb::Retire { nodes: nodes.clone() }),
+        Mutation::Settle => To::Settle(pb::Settle {}),
+        Mutation::Note { text } => To::Note(pb::Note { text: text.clone() }),
     }
 }
 
@@ -146,8 +166,17 @@ fn mutation_from_proto(mutation: pb::command::Mutation) -> Result<Mutation, Malf
         From::MovePointer(m) => Mutation::MovePointer {
             environment: EnvironmentRef::parse(&m.project, &m.environment)?,
             version: m.version,
-            regions: m.regions.iter().map(|region| region.parse()).collect::<Result<_, _>>()?,
+            regions: names(&m.regions)?,
         },
+        From::SetPlacement(m) => Mutation::SetPlacement {
+            regions: names(&m.regions)?,
+            repair_after_ms: m.repair_after_ms,
+            expect_version: m.expect_version,
+        },
+        From::Drain(m) => Mutation::Drain { nodes: m.nodes, undrain: m.undrain },
+        From::Retire(m) => Mutation::Retire { nodes: m.nodes },
+        From::Settle(_) => Mutation::Settle,
+        From::Note(m) => Mutation::Note { text: m.text },
     })
 }
 
@@ -303,6 +332,50 @@ pub(crate) fn read_key_row(hash: KeyHash, row: &[u8]) -> Result<SdkKey, Malforme
     })
 }
 
+pub(crate) fn placement_row(placement: &Placement) -> Vec<u8> {
+    pb::PlacementRow {
+        version: placement.version,
+        regions: placement.regions.iter().map(Name::to_string).collect(),
+        repair_after_ms: placement.repair_after_ms,
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn read_placement_row(row: &[u8]) -> Result<Placement, Malformed> {
+    let row = pb::PlacementRow::decode(row)?;
+    Ok(Placement {
+        version: row.version,
+        regions: names(&row.regions)?,
+        repair_after_ms: row.repair_after_ms,
+    })
+}
+
+pub(crate) fn drained_row(since_ms: u64) -> Vec<u8> {
+    pb::DrainedRow { since_ms }.encode_to_vec()
+}
+
+pub(crate) fn read_drained_row(row: &[u8]) -> Result<u64, Malformed> {
+    Ok(pb::DrainedRow::decode(row)?.since_ms)
+}
+
+pub(crate) fn retired_row(at_ms: u64) -> Vec<u8> {
+    pb::RetiredRow { at_ms }.encode_to_vec()
+}
+
+pub(crate) fn read_retired_row(row: &[u8]) -> Result<u64, Malformed> {
+    Ok(pb::RetiredRow::decode(row)?.at_ms)
+}
+
+pub(crate) fn event_row(event: &Event) -> Vec<u8> {
+    let Event { time_ms, actor, text } = event.clone();
+    pb::EventRow { time_ms, actor, text }.encode_to_vec()
+}
+
+pub(crate) fn read_event_row(row: &[u8]) -> Result<Event, Malformed> {
+    let pb::EventRow { time_ms, actor, text } = pb::EventRow::decode(row)?;
+    Ok(Event { time_ms, actor, text })
+}
+
 pub(crate) fn request_row(request: &Remembered) -> Vec<u8> {
     pb::RequestRow {
         request_id: Bytes::copy_from_slice(&request.id.0),
@@ -360,6 +433,8 @@ fn refusal_to_proto(refusal: &Refusal) -> pb::Refused {
         Refusal::LimitReached { what, limit } => refused(7, what, *limit, 0),
         Refusal::RequestIdReused => refused(8, "", 0, 0),
         Refusal::NoEarlierVersion(name) => refused(9, name, 0, 0),
+        Refusal::PlacementConflict { current, expected } => refused(10, "", *current, *expected),
+        Refusal::Abandoned => refused(11, "", 0, 0),
     }
 }
 
@@ -375,8 +450,14 @@ fn refusal_from_proto(refused: pb::Refused) -> Result<Refusal, Malformed> {
         7 => Refusal::LimitReached { what: subject, limit: number },
         8 => Refusal::RequestIdReused,
         9 => Refusal::NoEarlierVersion(subject),
+        10 => Refusal::PlacementConflict { current: number, expected },
+        11 => Refusal::Abandoned,
         _ => return Err(Malformed::Field("reason")),
     })
+}
+
+fn names(texts: &[String]) -> Result<Vec<Name>, NameError> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn array<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N], Malformed> {

@@ -19,6 +19,10 @@ fn document() -> impl Strategy<Value = Document> {
     (0..4u8).prop_map(|n| Document::seal(Format::Json, format!("{{\"n\":{n}}}").into()))
 }
 
+fn nodes() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(1..5u64, 0..3)
+}
+
 fn mutation() -> impl Strategy<Value = Mutation> {
     let expected = prop::option::weighted(0.3, 0..6u64);
     let hash = (0..4u8).prop_map(|n| KeyHash([n; 32]));
@@ -38,9 +42,18 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         2 => (environment(), 0..6u64, expected).prop_map(|(environment, to_version, expect_version)| {
             Mutation::Rollback { environment, to_version, expect_version, message: "back".into() }
         }),
-        2 => (environment(), 1..6u64, regions).prop_map(|(environment, version, regions)| {
+        2 => (environment(), 1..6u64, regions.clone()).prop_map(|(environment, version, regions)| {
             Mutation::MovePointer { environment, version, regions }
         }),
+        1 => (regions, prop::option::of(1..9u64), prop::option::weighted(0.3, 0..4u64)).prop_map(
+            |(regions, repair_after_ms, expect_version)| {
+                Mutation::SetPlacement { regions, repair_after_ms, expect_version }
+            }
+        ),
+        1 => (nodes(), any::<bool>()).prop_map(|(nodes, undrain)| Mutation::Drain { nodes, undrain }),
+        1 => nodes().prop_map(|nodes| Mutation::Retire { nodes }),
+        1 => Just(Mutation::Settle),
+        1 => Just(Mutation::Note { text: "a".repeat(1_023) + "ä" }),
     ]
 }
 
@@ -277,4 +290,53 @@ fn refusals_name_the_thing() {
     check(key(), "key 0101010101010101 exists already");
     check(Mutation::RevokeKey { id: KeyHash([1; 32]).id() }, "Done");
     check(Mutation::RevokeKey { id: KeyHash([1; 32]).id() }, "key 0101010101010101 does not exist");
+}
+
+#[test]
+fn a_settled_request_is_not_done_later_and_a_done_one_stays_done() {
+    let mut state = State::default();
+    let mut apply = |id: u8, mutation| {
+        let request_id = Some(RequestId([id; 16]));
+        state.apply(Command { request_id, actor: String::new(), time_ms: 1, mutation }).outcome
+    };
+    let create = |name: &str| Mutation::CreateProject { project: name.parse().unwrap() };
+    let abandoned = Outcome::Refused(meridian_model::Refusal::Abandoned);
+    assert_eq!(apply(1, create("early")), Outcome::Done);
+    assert_eq!(apply(1, Mutation::Settle), Outcome::Done, "it was done before");
+    assert_eq!(apply(2, Mutation::Settle), abandoned);
+    assert_eq!(apply(2, create("late")), abandoned, "an attempt that arrives late is refused");
+    assert_eq!(apply(2, Mutation::Settle), abandoned);
+    assert!(state.directory().project(&"late".parse().unwrap()).is_none());
+}
+
+#[test]
+fn the_fleet_remembers_who_is_out_and_who_left() {
+    let mut state = State::default();
+    let mut id = 0u128;
+    let mut apply = |mutation| {
+        id += 1;
+        let request_id = Some(RequestId(id.to_be_bytes()));
+        state.apply(Command { request_id, actor: "ada".into(), time_ms: id as u64, mutation });
+        let fleet = state.directory().fleet().clone();
+        (
+            fleet.drained().collect::<Vec<_>>(),
+            fleet.events().map(|(_, e)| e.text.clone()).collect::<Vec<_>>(),
+            fleet,
+        )
+    };
+    let (drained, events, _) = apply(Mutation::Drain { nodes: vec![1, 2], undrain: false });
+    assert_eq!((drained, events.last().unwrap().as_str()), (vec![1, 2], "nodes 1, 2 taken out of service"));
+    let (drained, events, fleet) = apply(Mutation::Drain { nodes: vec![2, 3], undrain: false });
+    assert_eq!((drained, events.last().unwrap().as_str()), (vec![1, 2, 3], "node 3 taken out of service"));
+    assert_eq!(fleet.drained_since_ms(2), Some(1), "a repeat changes nothing");
+    let (drained, events, _) = apply(Mutation::Drain { nodes: vec![1, 9], undrain: true });
+    assert_eq!((drained, events.len()), (vec![2, 3], 3));
+    let (drained, events, fleet) = apply(Mutation::Retire { nodes: vec![3] });
+    assert_eq!((drained, events.last().unwrap().as_str()), (vec![2], "node 3 left the cluster for good"));
+    assert_eq!((fleet.retired_at_ms(3), fleet.retired_at_ms(2)), (Some(4), None));
+    for _ in 0..meridian_model::limits::EVENTS_KEPT {
+        apply(Mutation::Note { text: "more".into() });
+    }
+    let (_, events, _) = apply(Mutation::Drain { nodes: vec![2], undrain: false });
+    assert_eq!((events.len(), events[0].as_str()), (meridian_model::limits::EVENTS_KEPT, "more"));
 }

@@ -28,7 +28,9 @@ pub(crate) struct Home {
 pub(crate) struct Caller {
     pub(crate) node_id: u64,
     pub(crate) incarnation: [u8; 16],
-    /// Whether the caller knew this node's incarnation. Only asking who one is needs no knowledge.
+    /// Whether the caller knew this node's id. Only asking who one is needs no knowledge.
+    pub(crate) names_us: bool,
+    /// Whether the caller knew this node's incarnation too. Only a stranger who wants in need not.
     pub(crate) knows_us: bool,
 }
 
@@ -40,14 +42,15 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// For calls from this node to that one. Without an incarnation only `Identify` will be answered.
-    pub(crate) fn new(home: &Home, to: u64, to_incarnation: Option<[u8; 16]>) -> Self {
+    /// For calls from this node to that one. Without an incarnation only `Identify` and `Join` will be answered; without
+    /// an id, only `Identify`.
+    pub(crate) fn new(home: &Home, to: Option<u64>, to_incarnation: Option<[u8; 16]>) -> Self {
         let mut texts = vec![
             (GROUP, GROUP_ID.to_string()),
             (FROM, home.node_id.to_string()),
             (FROM_INCARNATION, hex::encode(home.incarnation)),
-            (TO, to.to_string()),
         ];
+        texts.extend(to.map(|to| (TO, to.to_string())));
         texts.extend(to_incarnation.map(|incarnation| (TO_INCARNATION, hex::encode(incarnation))));
         let texts = texts
             .into_iter()
@@ -101,26 +104,30 @@ impl Control {
         if number(metadata, GROUP)? != GROUP_ID {
             return Err(Status::failed_precondition("unknown raft group"));
         }
-        let to = number(metadata, TO)?;
-        if to != home.node_id {
-            return Err(Status::failed_precondition(format!(
-                "this is node {}, not node {to}: check the peer addresses",
-                home.node_id
-            )));
+        let named = metadata.contains_key(TO);
+        if named {
+            let to = number(metadata, TO)?;
+            if to != home.node_id {
+                return Err(Status::failed_precondition(format!(
+                    "this is node {}, not node {to}: check the peer addresses",
+                    home.node_id
+                )));
+            }
         }
         let knows_us = match metadata.get(TO_INCARNATION) {
             None => false,
-            Some(value) if value.as_bytes() == hex::encode(home.incarnation).as_bytes() => true,
+            Some(value) if value.as_bytes() == hex::encode(home.incarnation).as_bytes() => named,
             Some(_) => {
                 return Err(Status::failed_precondition(format!(
-                    "node {to} was known with another data directory: its disk was wiped or replaced"
+                    "node {} was known with another data directory: its disk was wiped or replaced",
+                    home.node_id
                 )));
             }
         };
         let mut incarnation = [0; 16];
         let text = metadata.get(FROM_INCARNATION).map(|value| value.as_bytes()).unwrap_or_default();
         hex::decode_to_slice(text, &mut incarnation).map_err(|_| malformed(FROM_INCARNATION))?;
-        Ok(Caller { node_id: number(metadata, FROM)?, incarnation, knows_us })
+        Ok(Caller { node_id: number(metadata, FROM)?, incarnation, names_us: named, knows_us })
     }
 }
 
@@ -151,7 +158,7 @@ mod tests {
     }
 
     /// What node 2 of cluster `c`, incarnation 2, says to a call.
-    fn check(from: Home, to: u64, to_incarnation: Option<[u8; 16]>) -> Result<Caller, String> {
+    fn check(from: Home, to: Option<u64>, to_incarnation: Option<[u8; 16]>) -> Result<Caller, String> {
         let request = Stamp::new(&from, to, to_incarnation).call(Request::new(())).unwrap();
         let admitted = Control::new(home("c", 2, 2)).call(request).map_err(|s| s.message().to_owned())?;
         Ok(*admitted.extensions().get::<Caller>().unwrap())
@@ -159,12 +166,20 @@ mod tests {
 
     #[test]
     fn only_the_right_cluster_node_and_incarnation_is_let_in() {
-        let caller = Caller { node_id: 1, incarnation: [1; 16], knows_us: true };
-        assert_eq!(check(home("c", 1, 1), 2, Some([2; 16])), Ok(caller));
-        assert_eq!(check(home("c", 1, 1), 2, None), Ok(Caller { knows_us: false, ..caller }));
-        assert!(check(home("other\n", 1, 1), 2, None).unwrap_err().contains("\"other\\n\""));
-        assert!(check(home("c", 1, 1), 3, None).unwrap_err().contains("this is node 2, not node 3"));
-        assert!(check(home("c", 1, 1), 2, Some([9; 16])).unwrap_err().contains("wiped"));
+        let caller = Caller { node_id: 1, incarnation: [1; 16], names_us: true, knows_us: true };
+        assert_eq!(check(home("c", 1, 1), Some(2), Some([2; 16])), Ok(caller));
+        assert_eq!(check(home("c", 1, 1), Some(2), None), Ok(Caller { knows_us: false, ..caller }));
+        let lost = Caller { names_us: false, knows_us: false, ..caller };
+        assert_eq!(check(home("c", 1, 1), None, None), Ok(lost));
+        assert_eq!(
+            check(home("c", 1, 1), None, Some([2; 16])),
+            Ok(lost),
+            "an incarnation alone opens nothing"
+        );
+        assert!(check(home("other\n", 1, 1), Some(2), None).unwrap_err().contains("\"other\\n\""));
+        assert!(check(home("other", 1, 1), None, None).unwrap_err().contains("\"other\""));
+        assert!(check(home("c", 1, 1), Some(3), None).unwrap_err().contains("this is node 2, not node 3"));
+        assert!(check(home("c", 1, 1), Some(2), Some([9; 16])).unwrap_err().contains("wiped"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -25,10 +25,12 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::passport::{Home, Stamp};
+use super::search::{Granted, Search};
 use super::wire::{Malformed, Wire};
 use super::{
-    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, STREAM_WINDOW_BYTES,
-    snapshot,
+    CONNECTION_WINDOW_BYTES, CONTROL_KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES,
+    STREAM_WINDOW_BYTES,
+    snapshot::{self, Sending},
 };
 use crate::machine::SnapshotFile;
 use crate::membership::Member;
@@ -52,67 +54,142 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     home: Home,
-    /// One per member this node ever spoke to: as many as the cluster ever had.
+    /// One per member this node spoke to; [`Peers::follow`] drops those who left.
     links: Arc<Mutex<HashMap<u64, Arc<Link>>>>,
+    /// The snapshot that is on its way to one of them.
+    pub(crate) sending: Sending,
 }
 
-/// The three connections to one peer.
+/// One peer, wherever it is reached: whoever has a link to it is taken along when it moves.
 #[derive(Debug)]
 struct Link {
-    address: String,
     incarnation: [u8; 16],
+    way: Mutex<Way>,
+    /// The newest vote that the peer granted to this node.
+    granted: Mutex<Option<Granted>>,
+}
+
+/// The three connections to one address.
+#[derive(Debug)]
+struct Way {
+    address: String,
     control: Client,
     append: Client,
     snapshot: Client,
 }
 
+impl Way {
+    fn to(address: &str, stamp: Stamp) -> Self {
+        Self {
+            address: address.to_owned(),
+            control: connect(address, stamp.clone(), CONTROL),
+            append: connect(address, stamp.clone(), BULK),
+            snapshot: connect(address, stamp, BULK),
+        }
+    }
+}
+
+impl Link {
+    fn control(&self) -> Client {
+        self.way().control.clone()
+    }
+
+    fn append(&self) -> Client {
+        self.way().append.clone()
+    }
+
+    fn snapshot(&self) -> Client {
+        self.way().snapshot.clone()
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Peers {
     pub(crate) fn new(home: Home) -> Self {
-        Self { home, links: Arc::default() }
+        Self { home, links: Arc::default(), sending: Sending::default() }
     }
 
     /// A client for status questions.
     pub(crate) fn control(&self, node_id: u64, member: &Member) -> Client {
-        self.link(node_id, member).control.clone()
+        self.link(node_id, member).control()
     }
 
-    /// A client that may only ask who is there, at an address whose incarnation is not known yet.
-    pub(crate) fn stranger(&self, node_id: u64, address: &str) -> Client {
-        connect(address, Stamp::new(&self.home, node_id, None))
+    /// A client for the connection that the log goes over.
+    pub(super) fn append(&self, node_id: u64, member: &Member) -> Client {
+        self.link(node_id, member).append()
+    }
+
+    /// Takes over where the members are, for those that this node has spoken to, and forgets everybody else. A connection
+    /// ends with its last user.
+    pub(super) fn follow<'m>(&self, member: impl Fn(u64) -> Option<&'m Member>) {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|node_id, link| match member(*node_id) {
+            Some(member) if member.incarnation == link.incarnation => {
+                self.aim(link, *node_id, member);
+                true
+            }
+            _ => false,
+        });
+    }
+
+    fn peer(&self, node_id: u64, member: &Member, pipelined: bool) -> Peer {
+        let link = self.link(node_id, member);
+        Peer { link, pipelined, search: Search::default(), sending: self.sending.clone() }
+    }
+
+    fn aim(&self, link: &Link, node_id: u64, member: &Member) {
+        let mut way = link.way();
+        if way.address != member.peer_address {
+            *way = Way::to(
+                &member.peer_address,
+                Stamp::new(&self.home, Some(node_id), Some(member.incarnation)),
+            );
+        }
+    }
+
+    /// A client for somebody whose incarnation is not known yet, and perhaps not even whose id: it may ask who is there,
+    /// and with an id to be let in.
+    pub(crate) fn stranger(&self, node_id: Option<u64>, address: &str) -> Client {
+        connect(address, Stamp::new(&self.home, node_id, None), CONTROL)
     }
 
     fn link(&self, node_id: u64, member: &Member) -> Arc<Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = &member.peer_address;
         if let Some(link) = links.get(&node_id)
-            && link.address == *address
             && link.incarnation == member.incarnation
         {
+            self.aim(link, node_id, member);
             return link.clone();
         }
-        let stamp = Stamp::new(&self.home, node_id, Some(member.incarnation));
+        let stamp = Stamp::new(&self.home, Some(node_id), Some(member.incarnation));
         let link = Arc::new(Link {
-            address: address.clone(),
             incarnation: member.incarnation,
-            control: connect(address, stamp.clone()),
-            append: connect(address, stamp.clone()),
-            snapshot: connect(address, stamp),
+            way: Mutex::new(Way::to(&member.peer_address, stamp)),
+            granted: Mutex::default(),
         });
         links.insert(node_id, link.clone());
         link
     }
 }
 
-/// Dials when first used, and again whenever the connection is lost.
-fn connect(address: &str, stamp: Stamp) -> Client {
+/// How long a connection may be silent, and then how long a ping may stay unanswered.
+type Patience = (Duration, Duration);
+const CONTROL: Patience = (CONTROL_KEEPALIVE, CONTROL_KEEPALIVE);
+const BULK: Patience = (KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT);
+
+/// Dials when first used, and when it is used again after the connection was lost.
+fn connect(address: &str, stamp: Stamp, (silence, ping): Patience) -> Client {
     // A text that is no URI becomes one that cannot be reached, so that the error shows where it is used.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .unwrap_or_else(|_| Endpoint::from_static("http://malformed-peer-address.invalid"));
     let channel = endpoint
         .tcp_nodelay(true)
         .connect_timeout(Duration::from_secs(1))
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(silence)
+        .keep_alive_timeout(ping)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -126,11 +203,11 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
-        Peer { link: self.link(target, node), pipelined: true }
+        self.peer(target, node, true)
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, node: &Member) -> Peer {
-        Peer { link: self.link(target, node), pipelined: false }
+        self.peer(target, node, false)
     }
 }
 
@@ -140,6 +217,8 @@ pub(crate) struct Peer {
     link: Arc<Link>,
     /// Replication streams its appends; heartbeats are single calls on the control connection.
     pipelined: bool,
+    search: Search,
+    sending: Sending,
 }
 
 impl RaftNetworkV2<TypeConfig> for Peer {
@@ -150,7 +229,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
-        let mut client = self.link.control.clone();
+        let mut client = self.link.control();
         let answer = within(option.hard_ttl(), client.append(request.into_message())).await?;
         AppendEntriesResponse::from_message(answer).map_err(malformed)
     }
@@ -166,7 +245,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         if !self.pipelined {
             return stream_append_sequential(self, requests, option);
         }
-        let mut client = self.link.append.clone();
+        let mut client = self.link.append();
         Box::pin(async move {
             let mut requests = requests;
             // openraft waits out its back-off inside this stream. A call to a dead peer fails before it reads its
@@ -174,6 +253,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             let Some(first) = requests.next().await else {
                 return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
             };
+            let granted = self.link.granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(answer) = self.search.answer(&first, granted.as_ref()) {
+                return Ok(Box::pin(stream::once(std::future::ready(Ok(answer)))) as BoxStream<'s, _>);
+            }
             let deadlines = Deadlines::default();
             let sent = deadlines.clone();
             let requests = stream::once(std::future::ready(first)).chain(requests).map(move |request| {
@@ -208,9 +291,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let mut client = self.link.control.clone();
-        let answer = within(option.hard_ttl(), client.vote(request.into_message())).await?;
-        VoteResponse::from_message(answer).map_err(malformed)
+        let mut client = self.link.control();
+        let answer = within(option.hard_ttl(), client.vote(request.clone().into_message())).await?;
+        let response = VoteResponse::from_message(answer).map_err(malformed)?;
+        if let Some(granted) = Granted::of(&request, &response) {
+            *self.link.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
+        }
+        Ok(response)
     }
 
     async fn pre_vote(
@@ -218,7 +305,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let mut client = self.link.control.clone();
+        let mut client = self.link.control();
         let answer = within(option.hard_ttl(), client.pre_vote(request.into_message())).await?;
         VoteResponse::from_message(answer).map_err(malformed)
     }
@@ -228,7 +315,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: TransferLeaderRequest<TypeConfig>,
         _option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
-        let mut client = self.link.control.clone();
+        let mut client = self.link.control();
         let answer = within(TRANSFER_TIMEOUT, client.transfer_leader(request.into_message())).await?;
         match answer.refused {
             refused if refused.is_empty() => Ok(Ok(())),
@@ -245,7 +332,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         tokio::select! {
             closed = cancel => Err(closed.into()),
-            sent = snapshot::send(self.link.snapshot.clone(), vote, snapshot) => {
+            sent = snapshot::send(self.link.snapshot(), vote, snapshot, &self.sending) => {
                 Ok(SnapshotResponse::new(sent.map_err(rpc_error)?))
             }
         }

@@ -17,7 +17,10 @@ use super::passport::{Caller, Control};
 use super::wire::{Malformed, Wire};
 use super::{MAX_MESSAGE_BYTES, snapshot};
 use crate::error::Fatal;
+use crate::joining;
 use crate::member::MemberState;
+use crate::membership::admission;
+use crate::read_index;
 use crate::types::TypeConfig;
 
 /// The service with its check in front.
@@ -41,10 +44,9 @@ impl Service {
         InterceptedService::new(server, control)
     }
 
-    /// Refuses whoever the membership knows with another data directory, and whoever does not know ours.
+    /// Refuses whoever left the cluster, or is known with another data directory, and whoever does not know ours.
     fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = request.extensions().get::<Caller>();
-        let caller = *caller.ok_or_else(|| Status::internal("a call came past the passport check"))?;
+        let caller = caller(request)?;
         if caller.node_id == self.state.home.node_id {
             // openraft takes a call from itself for a bug of its own, and panics.
             return Err(Status::failed_precondition(
@@ -53,6 +55,12 @@ impl Service {
         }
         if !caller.knows_us {
             return Err(Status::failed_precondition("ask who this is first"));
+        }
+        if self.state.retired_at_ms(caller.node_id).is_some() {
+            return Err(Status::failed_precondition(format!(
+                "node {} was removed from the cluster: nobody speaks to it but to tell it so",
+                caller.node_id
+            )));
         }
         let metrics = self.state.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -99,18 +107,24 @@ impl PeerService for Service {
 
     async fn identify(
         &self,
-        _request: Request<proto::IdentifyRequest>,
+        request: Request<proto::IdentifyRequest>,
     ) -> Result<Response<proto::IdentifyResponse>, Status> {
+        let caller = caller(&request)?;
+        let home = &self.state.home;
+        let leader_peer_address = self.state.leader_peer_address();
         let metrics = self.state.raft.metrics();
         let metrics = metrics.borrow_watched();
         let members = metrics.membership_config.membership().nodes();
         let members: Vec<_> = members.map(|(id, member)| (*id, member.clone()).into_message()).collect();
         Ok(Response::new(proto::IdentifyResponse {
-            cluster_id: self.state.home.cluster_id.clone(),
-            node_id: self.state.home.node_id,
-            incarnation: self.state.home.incarnation.to_vec().into(),
+            cluster_id: home.cluster_id.clone(),
+            node_id: home.node_id,
+            incarnation: home.incarnation.to_vec().into(),
             initialized: !members.is_empty(),
             members,
+            self_: Some((home.node_id, joining::own(&self.state)).into_message()),
+            caller_removed_at_ms: self.state.retired_at_ms(caller.node_id).map_or(0, |at_ms| at_ms.max(1)),
+            leader_peer_address,
         }))
     }
 
@@ -202,8 +216,8 @@ impl PeerService for Service {
                 let received = snapshot::receive(&state.files.snapshots, &mut parts, &progress).await?;
                 let offset = received.file.0.size_bytes();
                 let snapshot = crate::types::Snapshot { meta: received.meta, snapshot: received.file };
-                let answer =
-                    state.raft.install_full_snapshot(received.vote, snapshot).await.map_err(stopped)?;
+                let installing = state.raft.install_full_snapshot(received.vote, snapshot);
+                let answer = snapshot::meanwhile(&progress, offset, installing).await.map_err(stopped)?;
                 Ok(proto::SnapshotProgress { offset, installed: Some(answer.vote.into_message()) })
             };
             let last: Result<_, Status> = installed.await;
@@ -222,6 +236,30 @@ impl PeerService for Service {
         self.admit(&request)?;
         Ok(Response::new(self.state.status().into_message()))
     }
+
+    async fn join(
+        &self,
+        request: Request<proto::JoinRequest>,
+    ) -> Result<Response<proto::JoinResponse>, Status> {
+        let caller = caller(&request)?;
+        if !caller.names_us {
+            return Err(Status::failed_precondition("ask who this is first"));
+        }
+        Ok(Response::new(admission::join(&self.state, caller, request.into_inner()).await))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<proto::ReadIndexRequest>,
+    ) -> Result<Response<proto::ReadIndexResponse>, Status> {
+        self.admit(&request)?;
+        Ok(Response::new(read_index::serve(&self.state, request.into_inner()).await))
+    }
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
+    caller.copied().ok_or_else(|| Status::internal("a call came past the passport check"))
 }
 
 fn malformed(error: Malformed) -> Status {

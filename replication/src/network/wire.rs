@@ -102,6 +102,7 @@ impl Wire for (u64, Member) {
             peer_address: member.peer_address,
             grpc_address: member.grpc_address,
             incarnation: member.incarnation.to_vec().into(),
+            wants_vote: member.wants_vote,
         }
     }
 
@@ -118,6 +119,7 @@ impl Wire for (u64, Member) {
             peer_address: message.peer_address,
             grpc_address: message.grpc_address,
             incarnation,
+            wants_vote: message.wants_vote,
         };
         Ok((message.id, member))
     }

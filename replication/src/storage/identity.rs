@@ -36,6 +36,9 @@ const MAX_CLUSTER_ID_BYTES: usize = 64;
 /// into the root of a file system.
 const IGNORED: [&str; 3] = ["lock", "identity.tmp", "lost+found"];
 
+/// Present while [`DataDir::fill`] is at work, or was when it broke off.
+const UNFINISHED: &str = "unfinished";
+
 /// A locked data directory which is known to be this node's. Unlocks when dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -93,7 +96,70 @@ impl DataDir {
             Err(error) => return Err(Error::machine("read", &file)(error)),
         };
         identity.refuse_other(path, cluster_id, node_id)?;
+        Self::with(path, identity, lock)
+    }
 
+    /// Opens the directory of a node that was here before, whoever it is, and locks it. For work on a stopped node.
+    ///
+    /// # Errors
+    /// As [`open`](DataDir::open), and [`Error::Foreign`] where no node ever was.
+    pub(crate) fn open_existing(path: &Path) -> Result<DataDir, Error> {
+        let file = path.join("identity");
+        if !file.exists() {
+            return Err(foreign(path, "holds no node's data"));
+        }
+        let lock = lock(path)?;
+        let bytes = fs::read(&file).map_err(Error::machine("read", &file))?;
+        let identity = Identity::decode(&file, &bytes)?;
+        Self::with(path, identity, lock)
+    }
+
+    /// Makes the directory of a node that begins with data from elsewhere: `build` puts it into the group's empty
+    /// directories, durably, for the incarnation it is told. Only after that does the directory say whose it is; what
+    /// an interrupted call left is cleared away by the next one, and opened by nobody.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] where anything else is; whatever `build` fails with.
+    pub(crate) fn fill(
+        path: &Path,
+        cluster_id: &str,
+        node_id: u64,
+        build: impl FnOnce(&GroupDirs, [u8; 16]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        check_cluster_id(cluster_id)?;
+        if path.exists() && !path.is_dir() {
+            return Err(foreign(path, "is not a directory"));
+        }
+        files::create_dir(path)?;
+        let unfinished = path.join(UNFINISHED);
+        if !unfinished.exists() {
+            refuse_occupied(path)?;
+        }
+        let lock = lock(path)?;
+        // Once more: whoever held the lock a moment ago may have finished.
+        if path.join("identity").exists() {
+            return Err(foreign(path, "holds a node's data"));
+        }
+        files::replace(
+            &unfinished,
+            b"a node's data is being put here; incomplete as long as this file is\n",
+        )?;
+        let incarnation = uuid::Uuid::new_v4().into_bytes();
+        let identity =
+            Identity { cluster_id: cluster_id.to_owned(), node_id, incarnation, initialized: true };
+        let data_dir = DataDir { path: path.to_owned(), identity, _lock: lock };
+        let dirs = data_dir.dirs();
+        for dir in [&dirs.log, &dirs.catalog, &dirs.snapshots] {
+            files::remove_dir(dir)?;
+            files::create_dir(dir)?;
+        }
+        build(&dirs, incarnation)?;
+        files::replace(&path.join("identity"), data_dir.identity.encode().as_bytes())?;
+        files::remove_file(&unfinished)?;
+        files::sync_dir(path)
+    }
+
+    fn with(path: &Path, identity: Identity, lock: File) -> Result<DataDir, Error> {
         let data_dir = DataDir { path: path.to_owned(), identity, _lock: lock };
         let dirs = data_dir.dirs();
         if data_dir.identity.initialized && !has_log(&dirs.log)? {
@@ -109,8 +175,26 @@ impl DataDir {
         &self.path
     }
 
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.identity.cluster_id
+    }
+
+    pub(crate) fn node_id(&self) -> u64 {
+        self.identity.node_id
+    }
+
     pub(crate) fn incarnation(&self) -> [u8; 16] {
         self.identity.incarnation
+    }
+
+    /// From here on this is another one than the node that the others knew: they neither reach it nor are let in under
+    /// what they know. Durable on return.
+    pub(crate) fn renew_incarnation(&mut self) -> Result<[u8; 16], Error> {
+        let incarnation = uuid::Uuid::new_v4().into_bytes();
+        let renewed = Identity { incarnation, ..self.identity.clone() };
+        files::replace(&self.path.join("identity"), renewed.encode().as_bytes())?;
+        self.identity = renewed;
+        Ok(incarnation)
     }
 
     /// Whether [`mark_initialized`](DataDir::mark_initialized) was ever called here.
@@ -212,9 +296,17 @@ fn check_cluster_id(cluster_id: &str) -> Result<(), Error> {
 }
 
 fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    if path.join("identity").exists() {
+        return Ok(());
+    }
+    refuse_occupied(path)
+}
+
+/// Refuses a directory that holds anything.
+fn refuse_occupied(path: &Path) -> Result<(), Error> {
     let names = files::names(path)?;
     if names.iter().any(|name| name == "identity") {
-        return Ok(());
+        return Err(foreign(path, "holds a node's data"));
     }
     match names.iter().find(|name| !IGNORED.contains(&name.as_str())) {
         Some(name) => Err(foreign(path, format!("has no identity file but holds {name:?}"))),

@@ -161,3 +161,36 @@ fn an_unreadable_directory_is_the_machines_fault() {
         assert!(matches!(result, Err(Error::Machine { .. })));
     }
 }
+
+#[test]
+fn what_is_being_filled_is_opened_by_nobody_and_filled_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let fill = |done: bool| {
+        DataDir::fill(&dir, "prod", 3, |dirs, _| {
+            fs::write(dirs.log.join("vote"), "mine").unwrap();
+            done.then_some(()).ok_or_else(|| Error::refused("the rest", "the test ends here"))
+        })
+    };
+    assert!(fill(false).is_err());
+    assert!(matches!(DataDir::open(&dir, "prod", 3), Err(Error::Foreign { .. })));
+    assert!(matches!(DataDir::open_existing(&dir), Err(Error::Foreign { .. })));
+
+    fill(true).unwrap();
+    assert!(matches!(fill(true), Err(Error::Foreign { .. })), "a node's data is there now");
+    let opened = DataDir::open_existing(&dir).unwrap();
+    assert_eq!((opened.cluster_id(), opened.node_id(), opened.initialized()), ("prod", 3, true));
+    assert!(matches!(DataDir::open_existing(&dir), Err(Error::Locked { .. })));
+}
+
+#[test]
+fn a_renewed_incarnation_is_another_one_from_then_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut data_dir = DataDir::open(temp.path(), "prod", 3).unwrap();
+    let before = data_dir.incarnation();
+    let renewed = data_dir.renew_incarnation().unwrap();
+    assert_ne!(renewed, before);
+    assert_eq!(data_dir.incarnation(), renewed);
+    drop(data_dir);
+    assert_eq!(DataDir::open(temp.path(), "prod", 3).unwrap().incarnation(), renewed);
+}

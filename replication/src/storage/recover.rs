@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::snapshot::{Durable, Record};
-use super::store::{Applied, Backend, SmallState, Store, WriteBatch};
+use super::store::{Applied, Backend, Digest, SmallState, Store, WriteBatch};
 use super::{Error, files};
 
 const GENERATION: &str = "generation-";
@@ -35,17 +35,33 @@ pub(crate) struct LogBounds {
     pub(crate) last: Option<u64>,
 }
 
-/// How [`Catalog::open`] ended.
-pub(crate) enum Opened<S> {
+/// How [`Catalog::open`] ended. `T` is what the caller made of the rows.
+pub(crate) enum Opened<S, T> {
     /// The log can be replayed onto this store.
     Ready {
         store: S,
-        state: SmallState,
+        state: T,
         /// Why the catalog had to be made anew; None if it was as it should be.
         rebuilt: Option<String>,
     },
     /// The log does not reach back to any local snapshot. Get one from a peer, then open again.
     NeedsSnapshot { why: String },
+}
+
+/// The generation in use, open, before it is known whether it fits the rest of the disk.
+struct Current<S, T> {
+    store: S,
+    state: T,
+    dir: PathBuf,
+    /// Index of the last entry in it.
+    at: Option<u64>,
+}
+
+impl<S, T> Current<S, T> {
+    fn fitting(self, range: &Range) -> Result<(S, T), Error> {
+        range.check(self.at).map_err(|why| Error::damaged(&self.dir, why))?;
+        Ok((self.store, self.state))
+    }
 }
 
 /// The place where a catalog's generations are.
@@ -62,17 +78,20 @@ impl<B: Backend> Catalog<B> {
     /// Opens the current generation if it is whole and fits the log and the newest verified snapshot; else makes a new one
     /// from that snapshot, or an empty one if the log reaches back to its beginning.
     ///
-    /// `check` compares the rows with the state digest stored with them, and says what is wrong. It is not asked
-    /// about a store that was never written.
-    pub(crate) fn open(
+    /// `load` makes of the rows what the caller needs, compares them with the state digest stored with them, and says
+    /// what is wrong. `ground` says what else is on disk: it is asked after the rows were read, so that whoever calls
+    /// can verify snapshot and log meanwhile. Nothing is changed if it fails.
+    pub(crate) fn open<T>(
         &self,
-        newest: Option<&Durable>,
-        log: LogBounds,
-        check: impl Fn(&SmallState) -> Result<(), String>,
-    ) -> Result<Opened<B::Store>, Error> {
+        load: impl Fn(SmallState) -> Result<T, String>,
+        ground: impl FnOnce() -> Result<(Option<Durable>, LogBounds), Error>,
+    ) -> Result<Opened<B::Store, T>, Error> {
         files::create_dir(&self.dir)?;
-        let range = Range::of(newest, log);
-        let why = match self.open_current(&range, &check) {
+        let current = self.open_current(&load);
+        let (newest, log) = ground()?;
+        let range = Range::of(newest.as_ref(), log);
+        let fitting = current.and_then(|current| current.map(|current| current.fitting(&range)).transpose());
+        let why = match fitting {
             Ok(Some((store, state))) => return Ok(Opened::Ready { store, state, rebuilt: None }),
             Ok(None) => None,
             Err(Error::Damaged { why, .. }) => {
@@ -83,9 +102,10 @@ impl<B: Backend> Catalog<B> {
             Err(error) => return Err(error),
         };
 
-        let (store, state) = match newest.filter(|snapshot| Some(snapshot.position().index) >= log.purged) {
-            Some(snapshot) => self.install(snapshot, check)?,
-            None if log.purged.is_none() => self.begin_empty()?,
+        let reaches_back = |snapshot: &Durable| Some(snapshot.position().index) >= log.purged;
+        let (store, state) = match newest.filter(reaches_back) {
+            Some(snapshot) => self.install(&snapshot, load)?,
+            None if log.purged.is_none() => self.begin_empty(load)?,
             None => {
                 let why = why.unwrap_or_else(|| "there is no catalog".to_owned());
                 return Ok(Opened::NeedsSnapshot { why });
@@ -96,11 +116,11 @@ impl<B: Backend> Catalog<B> {
 
     /// Makes a new generation from a snapshot, reads it back, and makes it the current one; the one before is
     /// removed. Close the store of that one first, or its readers find their files gone.
-    pub(crate) fn install(
+    pub(crate) fn install<T>(
         &self,
         snapshot: &Durable,
-        check: impl Fn(&SmallState) -> Result<(), String>,
-    ) -> Result<(B::Store, SmallState), Error> {
+        load: impl Fn(SmallState) -> Result<T, String>,
+    ) -> Result<(B::Store, T), Error> {
         self.remove_unfinished()?;
         let generation = self.next_generation()?;
         let dir = self.dir.join(&generation);
@@ -110,8 +130,10 @@ impl<B: Backend> Catalog<B> {
             store.checkpoint()?;
         }
         // What counts is what the next start would find.
-        let (store, state) = self.open_checked(&dir, &check)?;
-        for (digest, _) in &state.documents {
+        let (store, stored) = self.backend.open(&dir)?;
+        let documents: Vec<Digest> = stored.documents.iter().map(|(digest, _)| *digest).collect();
+        let state = load(stored).map_err(|why| Error::damaged(&dir, why))?;
+        for digest in &documents {
             if store.document(digest)?.is_none() {
                 return Err(Error::damaged(&dir, format!("document {} was not stored", hex::encode(digest))));
             }
@@ -120,39 +142,29 @@ impl<B: Backend> Catalog<B> {
         Ok((store, state))
     }
 
-    fn begin_empty(&self) -> Result<(B::Store, SmallState), Error> {
+    fn begin_empty<T>(&self, load: impl Fn(SmallState) -> Result<T, String>) -> Result<(B::Store, T), Error> {
         self.remove_unfinished()?;
         let generation = self.next_generation()?;
-        let opened = self.backend.open(&self.dir.join(&generation))?;
+        let dir = self.dir.join(&generation);
+        let (store, stored) = self.backend.open(&dir)?;
+        let state = load(stored).map_err(|why| Error::damaged(&dir, why))?;
         self.make_current(&generation)?;
-        Ok(opened)
+        Ok((store, state))
     }
 
-    fn open_current(
+    fn open_current<T>(
         &self,
-        range: &Range,
-        check: &impl Fn(&SmallState) -> Result<(), String>,
-    ) -> Result<Option<(B::Store, SmallState)>, Error> {
+        load: &impl Fn(SmallState) -> Result<T, String>,
+    ) -> Result<Option<Current<B::Store, T>>, Error> {
         let Some(generation) = self.current()? else { return Ok(None) };
         let dir = self.dir.join(generation);
         if !dir.exists() {
             return Err(Error::damaged(&dir, "it is missing"));
         }
-        let (store, state) = self.open_checked(&dir, check)?;
-        range.check(state.applied.as_ref()).map_err(|why| Error::damaged(&dir, why))?;
-        Ok(Some((store, state)))
-    }
-
-    fn open_checked(
-        &self,
-        dir: &Path,
-        check: &impl Fn(&SmallState) -> Result<(), String>,
-    ) -> Result<(B::Store, SmallState), Error> {
-        let (store, state) = self.backend.open(dir)?;
-        if state.applied.is_some() {
-            check(&state).map_err(|why| Error::damaged(dir, why))?;
-        }
-        Ok((store, state))
+        let (store, stored) = self.backend.open(&dir)?;
+        let at = stored.applied.as_ref().map(|applied| applied.position.index);
+        let state = load(stored).map_err(|why| Error::damaged(&dir, why))?;
+        Ok(Some(Current { store, state, dir, at }))
     }
 
     fn current(&self) -> Result<Option<String>, Error> {
@@ -239,8 +251,7 @@ impl Range {
         Range { first, last: first.max(log.last) }
     }
 
-    fn check(&self, applied: Option<&Applied>) -> Result<(), String> {
-        let at = applied.map(|applied| applied.position.index);
+    fn check(&self, at: Option<u64>) -> Result<(), String> {
         if at < self.first {
             let (at, first) = (shown(at), shown(self.first));
             return Err(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::storage::snapshot;
 use crate::storage::snapshot::Snapshots;
-use crate::storage::testing::{Change, Model, check_digest, document};
+use crate::storage::testing::{Change, Model, checked, document};
 use crate::storage::{memory, sled};
 
 /// A node's disk, and every state its catalog went through, by index.
@@ -40,8 +40,8 @@ impl<B: Backend + Clone> Node<B> {
         Snapshots::open(&self.temp.path().join("snapshots"), "prod").unwrap()
     }
 
-    fn open(&self) -> Result<Opened<B::Store>, Error> {
-        self.catalog().open(self.snapshots().newest()?.as_ref(), self.log, check_digest)
+    fn open(&self) -> Result<Opened<B::Store, SmallState>, Error> {
+        self.catalog().open(checked, || Ok((self.snapshots().newest()?, self.log)))
     }
 
     /// The open store with a state it once had, and why it was rebuilt.
@@ -233,7 +233,7 @@ fn a_failing_machine_stops_recovery_and_loses_nothing() {
     let node = Node::lived(disk());
     let before = files::names(&node.dir()).unwrap();
     let failing = Catalog::new(Failing, &node.dir());
-    let result = failing.open(node.snapshots().newest().unwrap().as_ref(), node.log, check_digest);
+    let result = failing.open(checked, || Ok((node.snapshots().newest()?, node.log)));
     assert!(matches!(result, Err(Error::Machine { .. })));
     assert_eq!(files::names(&node.dir()).unwrap(), before);
     assert_eq!(node.ready().1, 3);
@@ -246,7 +246,7 @@ fn an_installed_snapshot_replaces_a_running_catalog() {
     let mut leader = node.model.clone();
     leader.change(Change { puts: &[("z", "9")], new: &[document(9, 5_000_000)], ..Change::default() });
     let durable = snapshot::tests::write(&node.snapshots(), &leader);
-    let (store, state) = node.catalog().install(&durable, check_digest).unwrap();
+    let (store, state) = node.catalog().install(&durable, checked).unwrap();
     assert_eq!(state, leader.state());
     leader.assert_documents(&store);
     drop((old, store));

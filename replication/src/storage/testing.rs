@@ -79,11 +79,13 @@ impl Model {
     }
 }
 
-/// The caller's check of the state digest.
-pub(super) fn check_digest(state: &SmallState) -> Result<(), String> {
+/// The caller's check of the state digest; there is none in a store that was never written.
+pub(super) fn checked(state: SmallState) -> Result<SmallState, String> {
     let found = state_digest(state.rows.iter().map(|(key, value)| (key, value)));
-    let expected = state.applied.as_ref().map(|applied| applied.digest);
-    if expected == Some(found) { Ok(()) } else { Err("the state digest differs".to_owned()) }
+    match &state.applied {
+        Some(applied) if applied.digest != found => Err("the state digest differs".to_owned()),
+        _ => Ok(state),
+    }
 }
 
 /// A document that does not compress, and the digest it goes by.

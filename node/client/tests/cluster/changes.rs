@@ -34,7 +34,7 @@ async fn two_followers_that_name_each_other_are_not_asked_in_a_spin() {
     let error = client([first.endpoint.clone()]).publish(message()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let asked = first.asked().len() + second.asked().len();
-    assert!(asked < 30, "asked {asked} times in 1.5 s");
+    assert!(asked < 100, "asked {asked} times in 1.5 s, which is more than the pauses allow");
 }
 
 /// A change over these endpoints, of which the last comes to lead once the one before it was asked.

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use meridian_client::{Client, Endpoint, Options};
 use meridian_proto::admin::admin_service_server::{AdminService, AdminServiceServer};
 use meridian_proto::admin::*;
 use meridian_proto::config::config_service_server::{ConfigService, ConfigServiceServer};
 use meridian_proto::config::*;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,6 +25,8 @@ use tonic::{Request, Response, Status};
 pub(crate) enum Act {
     /// Answers; a publish is version 1.
     Serve,
+    /// Answers after a while.
+    Late(Duration),
     /// Says that it does not lead, and who does.
     Follow(Option<String>),
     /// Never answers.
@@ -43,6 +48,7 @@ pub(crate) type Push = Result<WatchConfigResponse, Status>;
 
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
     /// Its own, so that stopping it drops every socket at once, as the death of a process does.
     runtime: Option<tokio::runtime::Runtime>,
@@ -53,20 +59,35 @@ struct State {
     asked: Mutex<Vec<Asked>>,
     since: Mutex<Vec<u64>>,
     connections: AtomicUsize,
+    /// What it serves, and where it stands.
+    config: Mutex<(u64, Bytes)>,
+    region: Mutex<String>,
+    demands: Mutex<Vec<Demand>>,
+    backup: Mutex<Vec<Result<BackupPart, Status>>>,
     /// One stream's worth of messages per connection of a watcher, in order.
     streams: Mutex<Vec<mpsc::Receiver<Push>>>,
 }
 
 impl Node {
     pub(crate) async fn start(act: Act) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), act).await
+    }
+
+    /// As [`Node::start`], where another one has been.
+    pub(crate) async fn start_at(address: SocketAddr, act: Act) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (listener, address) = runtime.spawn(listen()).await.unwrap();
+        let listener = runtime.spawn(TcpListener::bind(address)).await.unwrap().unwrap();
+        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             act: Mutex::new(act),
             asked: Mutex::default(),
             since: Mutex::default(),
             connections: AtomicUsize::default(),
+            config: Mutex::new((1, document(1).into())),
+            region: Mutex::default(),
+            demands: Mutex::default(),
+            backup: Mutex::default(),
             streams: Mutex::default(),
         });
         let counting = state.clone();
@@ -79,7 +100,22 @@ impl Node {
             .add_service(ConfigServiceServer::from_arc(state.clone()))
             .serve_with_incoming(incoming);
         runtime.spawn(async { server.await.unwrap() });
-        Self { endpoint: address.into(), state, runtime: Some(runtime) }
+        Self { endpoint: address.into(), address, state, runtime: Some(runtime) }
+    }
+
+    /// Its endpoint, in a region.
+    pub(crate) fn in_region(&self, region: &str) -> Endpoint {
+        *self.state.region.lock().unwrap() = region.to_owned();
+        format!("{region}={}", self.address).parse().unwrap()
+    }
+
+    /// What it serves to those who ask, rather than watch.
+    pub(crate) fn serves(&self, version: u64, document: impl Into<Bytes>) {
+        *self.state.config.lock().unwrap() = (version, document.into());
+    }
+
+    pub(crate) fn sends_backup(&self, parts: Vec<Result<BackupPart, Status>>) {
+        *self.state.backup.lock().unwrap() = parts;
     }
 
     pub(crate) fn will(&self, act: Act) {
@@ -98,6 +134,11 @@ impl Node {
     /// The versions with which watches began.
     pub(crate) fn since(&self) -> Vec<u64> {
         self.state.since.lock().unwrap().clone()
+    }
+
+    /// What readers and watchers wanted proved.
+    pub(crate) fn demands(&self) -> Vec<Demand> {
+        self.state.demands.lock().unwrap().clone()
     }
 
     /// Serves the next watch from what is sent here; dropping the sender ends the stream.
@@ -160,13 +201,47 @@ pub(crate) fn client(endpoints: impl IntoIterator<Item = Endpoint>) -> Client {
     .unwrap()
 }
 
+pub(crate) fn document(version: u64) -> String {
+    format!(r#"{{"version":{version}}}"#)
+}
+
 pub(crate) fn release(version: u64) -> Release {
-    Release { version, digest: format!("digest-{version}"), ..Release::default() }
+    let digest = hex::encode(Sha256::digest(document(version)));
+    Release { version, digest, ..Release::default() }
 }
 
 pub(crate) fn pushed(version: u64) -> Push {
-    let document = format!("document {version}").into();
+    let document = document(version).into();
     Ok(WatchConfigResponse { release: Some(release(version)), document, ..WatchConfigResponse::default() })
+}
+
+/// A message with nothing but the freshness.
+pub(crate) fn stamp(staleness_ms: u64) -> Push {
+    let freshness = Freshness { staleness_ms: Some(staleness_ms), ..Freshness::default() };
+    let freshness = Some(freshness);
+    Ok(WatchConfigResponse { freshness, not_modified: true, ..WatchConfigResponse::default() })
+}
+
+/// What a node says that cannot prove a demand and has this version.
+pub(crate) fn stale(version: u64) -> Status {
+    let freshness = Freshness { fresh_as_of_ms: version * 1_000, ..Freshness::default() };
+    let stale = Stale { freshness: Some(freshness), version, reason: format!("only at {version}") };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/meridian.config.v1.Stale".to_owned(),
+        value: stale.encode_to_vec(),
+    };
+    let code = tonic::Code::FailedPrecondition;
+    let details = tonic_types::Status { code: code.into(), message: "stale".into(), details: vec![any] };
+    Status::with_details(code, "stale", details.encode_to_vec().into())
+}
+
+/// Waits for something that will happen.
+pub(crate) async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !happened() {
+        assert!(tokio::time::Instant::now() < deadline, "it never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 impl State {
@@ -182,6 +257,10 @@ impl State {
         let act = self.act.lock().unwrap().clone();
         match act {
             Act::Serve => Ok(()),
+            Act::Late(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
             Act::Hang => std::future::pending().await,
             Act::Say(status) => Err(status),
             Act::Follow(leader) => {
@@ -205,6 +284,16 @@ macro_rules! admin_service {
                 self.act(stringify!($name), &request, id).await?;
                 Ok(Response::new($make))
             })*
+
+            type BackupStream = tokio_stream::Iter<std::vec::IntoIter<Result<BackupPart, Status>>>;
+
+            async fn backup(
+                &self,
+                request: Request<BackupRequest>,
+            ) -> Result<Response<Self::BackupStream>, Status> {
+                self.act("backup", &request, String::new()).await?;
+                Ok(Response::new(tokio_stream::iter(self.backup.lock().unwrap().clone())))
+            }
         }
     };
 }
@@ -225,6 +314,16 @@ admin_service! {
     get_release(GetReleaseRequest) -> GetReleaseResponse = Default::default();
     rollback(RollbackRequest, id request_id) -> RollbackResponse = Default::default();
     cluster_status(ClusterStatusRequest) -> ClusterStatusResponse = Default::default();
+    get_outcome(GetOutcomeRequest, id request_id) -> GetOutcomeResponse =
+        GetOutcomeResponse { state: get_outcome_response::State::Done.into(), version: 7, time_ms: 8, ..Default::default() };
+    change_members(ChangeMembersRequest) -> ChangeMembersResponse = Default::default();
+    transfer_leader(TransferLeaderRequest) -> TransferLeaderResponse = TransferLeaderResponse { leader: 2 };
+    drain(DrainRequest, id request_id) -> DrainResponse = DrainResponse { nodes: vec![1] };
+    get_placement(GetPlacementRequest) -> GetPlacementResponse =
+        GetPlacementResponse { placement: Some(Placement::default()) };
+    set_placement(SetPlacementRequest, id request_id) -> SetPlacementResponse =
+        SetPlacementResponse { placement: Some(Placement { version: 1, ..Default::default() }) };
+    list_events(ListEventsRequest) -> ListEventsResponse = ListEventsResponse { events: vec![Event::default()] };
 }
 
 #[tonic::async_trait]
@@ -233,10 +332,18 @@ impl ConfigService for State {
         &self,
         request: Request<GetConfigRequest>,
     ) -> Result<Response<GetConfigResponse>, Status> {
+        self.demands.lock().unwrap().extend(request.get_ref().demand);
         self.act("get_config", &request, String::new()).await?;
-        // Larger than the 4 MB at which gRPC libraries stop by default.
-        let document = vec![b'x'; 5 << 20].into();
-        Ok(Response::new(GetConfigResponse { release: Some(release(1)), document, ..Default::default() }))
+        let (version, document) = self.config.lock().unwrap().clone();
+        let region = self.region.lock().unwrap().clone();
+        let freshness = Some(Freshness { region, ..Freshness::default() });
+        Ok(Response::new(if version <= request.get_ref().since_version {
+            GetConfigResponse { freshness, not_modified: true, ..Default::default() }
+        } else {
+            let digest = hex::encode(Sha256::digest(&document));
+            let release = Some(Release { version, digest, ..Release::default() });
+            GetConfigResponse { release, freshness, document, ..Default::default() }
+        }))
     }
 
     type WatchConfigStream = ReceiverStream<Push>;
@@ -245,6 +352,7 @@ impl ConfigService for State {
         &self,
         request: Request<WatchConfigRequest>,
     ) -> Result<Response<Self::WatchConfigStream>, Status> {
+        self.demands.lock().unwrap().extend(request.get_ref().demand);
         self.act("watch_config", &request, String::new()).await?;
         self.since.lock().unwrap().push(request.get_ref().since_version);
         let mut streams = self.streams.lock().unwrap();

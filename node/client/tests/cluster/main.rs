@@ -4,5 +4,11 @@
 
 mod changes;
 mod fake;
+mod hedging;
+mod names;
+mod operators;
 mod reads;
+mod regions;
+mod relay;
+mod subscriptions;
 mod watches;

@@ -98,6 +98,8 @@ async fn a_read_ends_at_the_deadline() {
 #[tokio::test]
 async fn large_documents_arrive_and_the_token_is_sent() {
     let node = Node::start(Act::Serve).await;
+    // Larger than the 4 MB at which gRPC libraries stop by default.
+    node.serves(1, vec![b'x'; 5 << 20]);
     let fetched = client([node.endpoint.clone()]).get_config(GetConfigRequest::default()).await.unwrap();
     let Fetched::Config(config) = fetched else { panic!("{fetched:?}") };
     assert_eq!(config.document.len(), 5 << 20);

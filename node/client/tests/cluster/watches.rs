@@ -5,7 +5,7 @@ use std::time::Duration;
 use meridian_client::{Error, Event, Watch};
 use tonic::Status;
 
-use crate::fake::{Act, Node, client, nobody, pushed};
+use crate::fake::{Act, Node, client, document, nobody, pushed};
 
 /// Versions handed out until this one, and the connections and losses on the way.
 async fn until(watch: &mut Watch, version: u64) -> (Vec<u64>, Vec<&'static str>) {
@@ -14,7 +14,7 @@ async fn until(watch: &mut Watch, version: u64) -> (Vec<u64>, Vec<&'static str>)
         while versions.last() != Some(&version) {
             match watch.next().await.unwrap() {
                 Event::Config(config) => {
-                    assert_eq!(config.document, format!("document {}", config.release.version));
+                    assert_eq!(config.document, document(config.release.version));
                     versions.push(config.release.version);
                 }
                 Event::Connected { .. } => links.push("up"),

@@ -26,6 +26,20 @@ pub(crate) struct Document {
     region: Option<String>,
     #[serde(serialize_with = "embedded")]
     document: Bytes,
+    /// What else the answer rests on. Absent for an old version.
+    #[serde(flatten)]
+    stamp: Option<Stamp>,
+}
+
+#[derive(Serialize)]
+struct Stamp {
+    /// Index of the last log entry that the node had applied.
+    revision: u64,
+    node: u64,
+    /// Why newer versions may be missing; empty while the node hears from a leader.
+    degraded: String,
+    /// For how long the node may have missed something. Absent: it has not heard from a leader since it started.
+    staleness_ms: Option<u64>,
 }
 
 /// `watch`: in text a line about the release, in JSON the same as `get`.
@@ -64,13 +78,20 @@ impl From<Config> for Document {
             fresh_as_of: Some(freshness.fresh_as_of_ms),
             region: Some(freshness.region),
             document,
+            stamp: Some(Stamp {
+                revision: freshness.revision,
+                node: freshness.node,
+                degraded: freshness.degraded,
+                staleness_ms: freshness.staleness_ms,
+            }),
         }
     }
 }
 
 impl From<StoredRelease> for Document {
     fn from(StoredRelease { release, document }: StoredRelease) -> Self {
-        Self { version: release.version, digest: release.digest, fresh_as_of: None, region: None, document }
+        let config::Release { version, digest, .. } = release;
+        Self { version, digest, fresh_as_of: None, region: None, document, stamp: None }
     }
 }
 
@@ -114,6 +135,23 @@ impl Release {
 
     fn kind(&self) -> String {
         format!("{}, {}, {}", self.format, size(self.size_bytes), short(&self.digest))
+    }
+}
+
+impl Document {
+    /// What to know about the node that answered, if it may have missed something.
+    pub(crate) fn note(&self) -> Option<String> {
+        let Stamp { node, degraded, .. } = self.stamp.as_ref()?;
+        let region = self.region.as_deref().unwrap_or_default();
+        let note = format!("note: node {node} in {} {}", clean(region), clean(degraded));
+        (!degraded.is_empty()).then_some(note)
+    }
+}
+
+impl Watched {
+    /// See [`Document::note`].
+    pub(crate) fn note(&self) -> Option<String> {
+        self.document.note()
     }
 }
 
@@ -308,8 +346,14 @@ mod tests {
     }
 
     fn served(document: &'static str) -> Config {
-        let freshness =
-            Freshness { fresh_as_of_ms: NOW_MS - 400, region: "eu-west".into(), ..Freshness::default() };
+        let freshness = Freshness {
+            revision: 1_200,
+            fresh_as_of_ms: NOW_MS - 400,
+            region: "eu-west".into(),
+            node: 2,
+            degraded: String::new(),
+            staleness_ms: Some(400),
+        };
         Config { release: release(42, 0, "checkout on"), freshness, document: document.into() }
     }
 
@@ -322,7 +366,7 @@ mod tests {
         check(
             &Document::from(served("{\n  \"b\": 1.50\n}\n")),
             "{\n  \"b\": 1.50\n}\n",
-            r#"{"version":42,"digest":"9f86d081884c7d659a2feaa0c55ad015","fresh_as_of":1727999999600,"region":"eu-west","document":{"b":1.50}}"#,
+            r#"{"version":42,"digest":"9f86d081884c7d659a2feaa0c55ad015","fresh_as_of":1727999999600,"region":"eu-west","document":{"b":1.50},"revision":1200,"node":2,"degraded":"","staleness_ms":400}"#,
         );
         check(
             &Document::from(stored(41, "[ ]")),
@@ -332,11 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_old_is_noted() {
+        assert_eq!(Document::from(served("{ }")).note(), None);
+        assert_eq!(Document::from(stored(41, "[ ]")).note(), None);
+        let mut config = served("{ }");
+        config.freshness.degraded = "has heard from no leader for 7 s: newer versions may be missing".into();
+        assert_eq!(
+            Watched::from(config).note().as_deref(),
+            Some("note: node 2 in eu-west has heard from no leader for 7 s: newer versions may be missing")
+        );
+    }
+
+    #[test]
     fn watch() {
         check(
             &Watched::from(served("{ }")),
             "version 42 (statsig, 430 KB, 9f86d081884c), published 5s ago by alice: checkout on\n",
-            r#"{"version":42,"digest":"9f86d081884c7d659a2feaa0c55ad015","fresh_as_of":1727999999600,"region":"eu-west","document":{}}"#,
+            r#"{"version":42,"digest":"9f86d081884c7d659a2feaa0c55ad015","fresh_as_of":1727999999600,"region":"eu-west","document":{},"revision":1200,"node":2,"degraded":"","staleness_ms":400}"#,
         );
     }
 

@@ -21,7 +21,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A change before it is proposed.
 pub(super) struct Change {
-    id: RequestId,
+    /// Repeats carry the same one.
+    pub(super) id: RequestId,
     /// Who asks, for the record.
     pub(super) actor: String,
     /// When the caller stops waiting.

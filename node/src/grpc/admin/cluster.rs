@@ -1,28 +1,53 @@
 //! What this node knows of every node.
 
-use meridian_proto::admin::{ClusterStatusResponse, Node};
-use meridian_replication::{NodeReport, NodeStatus, Readiness};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Admin;
+use meridian_proto::admin::node::Service;
+use meridian_proto::admin::{ClusterStatusResponse, Node};
+use meridian_replication::{ListedMember, NodeReport, NodeStatus, Readiness, ServiceState};
+
+use super::{Admin, fleet, members};
+use crate::stamp::millis;
+
+mod problems;
+
+use problems::{Seen, problems};
 
 impl Admin {
     /// Answered even by a node that is not ready: that is when operators ask.
     pub(super) async fn cluster_status(&self) -> ClusterStatusResponse {
+        let reports = self.handle.cluster().await;
+        let view = self.handle.catalog().view();
+        let fleet = view.directory.fleet();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seen = Seen {
+            reports: &reports,
+            leader: leader(&reports),
+            drained: fleet.drained().collect(),
+            observer: self.handle.node_id(),
+            now_ms: millis(now),
+        };
         ClusterStatusResponse {
             cluster_id: self.handle.cluster_id().to_owned(),
             answered_by: self.handle.node_id(),
-            nodes: nodes(&self.handle.cluster().await),
+            nodes: nodes(&reports),
+            problems: problems(&seen),
+            placement: Some(fleet::placement(fleet.placement())),
         }
     }
 }
 
+/// A leader that was cut off believes in itself until it hears of the next one: the newest term is right.
+fn leader(reports: &[NodeReport]) -> Option<&NodeStatus> {
+    let answers = reports.iter().filter_map(|report| report.status.as_ref().ok());
+    answers.filter(|status| leads(status)).max_by_key(|status| status.term)
+}
+
 /// The reports side by side, by id.
 fn nodes(reports: &[NodeReport]) -> Vec<Node> {
-    let answers = || reports.iter().filter_map(|report| report.status.as_ref().ok());
-    let longest_log = answers().map(|status| status.last_index).max().unwrap_or(0);
-    // A leader that was cut off believes in itself until it hears of the next one: the newest term is right.
-    let leader = answers().filter(|status| leads(status)).max_by_key(|status| status.term);
-    let leader = leader.map(|status| status.node_id);
+    let answers = reports.iter().filter_map(|report| report.status.as_ref().ok());
+    let longest_log = answers.map(|status| status.last_index).max().unwrap_or(0);
+    let leader = leader(reports).map(|status| status.node_id);
     let mut nodes: Vec<Node> = reports.iter().map(|report| node(report, leader, longest_log)).collect();
     nodes.sort_by_key(|node| node.id);
     nodes
@@ -33,16 +58,9 @@ fn leads(status: &NodeStatus) -> bool {
 }
 
 fn node(report: &NodeReport, leader: Option<u64>, longest_log: u64) -> Node {
-    let member = &report.member;
-    let known = Node {
-        id: report.node_id,
-        region: member.region.clone(),
-        zone: member.zone.clone(),
-        role: if report.voter { "voter" } else { "learner" }.to_owned(),
-        is_leader: leader == Some(report.node_id),
-        grpc_address: member.grpc_address.clone(),
-        ..Default::default()
-    };
+    let NodeReport { node_id, member, voter, .. } = report.clone();
+    let listed = members::node(&ListedMember { node_id, member, voter });
+    let known = Node { is_leader: leader == Some(node_id), ..listed };
     let status = match &report.status {
         Ok(status) => status,
         Err(problem) => return Node { problem: problem.clone(), ..known },
@@ -63,7 +81,18 @@ fn node(report: &NodeReport, leader: Option<u64>, longest_log: u64) -> Node {
         state_digest: hex::encode(status.tally.digest),
         state_index: status.tally_index,
         software_version: status.software_version.clone(),
+        staleness_ms: status.staleness.map(millis),
+        service: service(status.service).into(),
+        streams: status.streams,
         ..known
+    }
+}
+
+fn service(state: ServiceState) -> Service {
+    match state {
+        ServiceState::Serving => Service::Serving,
+        ServiceState::Draining => Service::Draining,
+        ServiceState::Drained => Service::Drained,
     }
 }
 
@@ -75,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn answered(node_id: u64, leader: Option<u64>, term: u64, applied_index: u64) -> NodeReport {
+    pub(super) fn answered(node_id: u64, leader: Option<u64>, term: u64, applied_index: u64) -> NodeReport {
         let status = NodeStatus {
             node_id,
             term,
@@ -88,6 +117,10 @@ mod tests {
             tally: Tally::default(),
             tally_index: applied_index,
             software_version: "1".to_owned(),
+            staleness: None,
+            service: meridian_replication::ServiceState::Serving,
+            streams: 0,
+            quorum_age: None,
         };
         NodeReport { node_id, member: Member::default(), voter: true, status: Ok(status) }
     }

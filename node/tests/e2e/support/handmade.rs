@@ -19,13 +19,22 @@ use super::{SOON, eventually};
 
 const TOKEN: &str = "operator-of-the-tests";
 
+/// Lets a node in.
+pub(crate) const JOIN_TOKEN: &str = "join-the-cluster-of-the-tests";
+
+/// Nodes that may come later.
+const SPARE: usize = 2;
+
 /// The founders of one cluster. None is started by itself.
 pub(crate) struct Handmade {
     pub(crate) nodes: Vec<Node>,
-    _directory: TempDir,
+    cluster_id: String,
+    ports: Ports,
+    directory: TempDir,
 }
 
 pub(crate) struct Node {
+    pub(crate) id: usize,
     pub(crate) listen: Listen,
     pub(crate) config: PathBuf,
     pub(crate) data_dir: PathBuf,
@@ -41,7 +50,7 @@ impl Handmade {
     /// Nodes of this cluster, which take those at `strangers` for the first of their founders.
     pub(crate) fn of_cluster(cluster_id: &str, count: usize, strangers: &[Listen]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let ports = Ports::free(count).unwrap();
+        let ports = Ports::free(count + SPARE).unwrap();
         let own = (0..count).map(|index| ports.of_region(index));
         let listens: Vec<Listen> = strangers.iter().copied().chain(own).collect();
         let mut founders = String::new();
@@ -53,24 +62,51 @@ impl Handmade {
                 "[[founders]]\nnode_id = {id}\nregion = \"r{id}\"\nzone = \"a\"\npeer = \"{peer}\"\ngrpc = \"{grpc}\"\n"
             );
         }
-        let node = |(index, listen): (usize, &Listen)| {
+        let mut handmade = Self { nodes: Vec::new(), cluster_id: cluster_id.to_owned(), ports, directory };
+        for (index, listen) in listens.into_iter().enumerate().skip(strangers.len()) {
             let id = index + 1;
-            let Listen { grpc, peer, http, admin } = listen;
-            let data_dir = directory.path().join(format!("data-{id}"));
-            let config = directory.path().join(format!("node-{id}.toml"));
-            let text = format!(
-                "cluster_id = \"{cluster_id}\"\nnode_id = {id}\nregion = \"r{id}\"\nzone = \"a\"\n\
-                 data_dir = \"{}\"\n\
-                 [listen]\ngrpc = \"{grpc}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\
-                 [auth]\noperator_token_sha256 = [\"{}\"]\n{founders}",
-                data_dir.display(),
-                hex::encode(Sha256::digest(TOKEN)),
-            );
-            fs::write(&config, text).unwrap();
-            Node { listen: *listen, config, data_dir, process: None }
-        };
-        let nodes = listens.iter().enumerate().skip(strangers.len()).map(node).collect();
-        Self { nodes, _directory: directory }
+            let node = handmade.node(id, &format!("r{id}"), listen, "", &founders);
+            handmade.nodes.push(node);
+        }
+        handmade
+    }
+
+    /// A node that is no founder and asks all of them to let it in, in this region, with this token. Its place among the
+    /// spare ones is `spare`.
+    pub(crate) fn joiner(&self, spare: usize, region: &str, role: &str, token: &str) -> Node {
+        assert!(spare < SPARE);
+        let seeds: Vec<_> = self.nodes.iter().map(|node| format!("\"{}\"", node.listen.peer)).collect();
+        let join = format!("seeds = [{}]\ntoken = \"{token}\"\n", seeds.join(", "));
+        let id = self.nodes.len() + 1 + spare;
+        let mut node = self.node(id, region, self.ports.of_region(id - 1), &join, "");
+        let text = fs::read_to_string(&node.config).unwrap();
+        fs::write(&node.config, format!("role = \"{role}\"\n{text}")).unwrap();
+        node.id = id;
+        node
+    }
+
+    fn node(&self, id: usize, region: &str, listen: Listen, join: &str, founders: &str) -> Node {
+        let Listen { grpc, peer, http, admin } = listen;
+        let data_dir = self.directory.path().join(format!("data-{id}"));
+        let config = self.directory.path().join(format!("node-{id}.toml"));
+        let sha256 = |secret: &str| hex::encode(Sha256::digest(secret));
+        // Short times, so that a test need not wait for long ones.
+        let text = format!(
+            "cluster_id = \"{}\"\nnode_id = {id}\nregion = \"{region}\"\nzone = \"a\"\n\
+             data_dir = \"{}\"\n\
+             [listen]\ngrpc = \"{grpc}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\
+             [auth]\noperator_token_sha256 = [\"{}\"]\n\
+             [join]\ntoken_sha256 = [\"{}\"]\n{join}\
+             [freshness]\ndegraded_after_ms = 2000\nbound_ms = 4000\n\
+             [drain]\nwindow_ms = 1000\n\
+             {founders}",
+            self.cluster_id,
+            data_dir.display(),
+            sha256(TOKEN),
+            sha256(JOIN_TOKEN),
+        );
+        fs::write(&config, text).unwrap();
+        Node { id, listen, config, data_dir, process: None }
     }
 
     /// Starts all, and waits until each is ready.
@@ -89,6 +125,25 @@ impl Handmade {
     /// What the node that answers knows of all.
     pub(crate) fn status(&self) -> Vec<Value> {
         self.meridian(&["status", "--output", "json"]).json()["nodes"].as_array().unwrap().clone()
+    }
+
+    /// Makes `shop/live` and publishes this to it.
+    pub(crate) fn with_a_release(&self, document: &str) {
+        self.meridian(&["project", "create", "shop"]).ok();
+        self.meridian(&["env", "create", "shop/live"]).ok();
+        self.publish(document).ok();
+    }
+
+    /// Publishes to `shop/live`.
+    pub(crate) fn publish(&self, document: &str) -> Ran {
+        self.publish_within(document, "20s")
+    }
+
+    /// As [`Handmade::publish`], with a deadline.
+    pub(crate) fn publish_within(&self, document: &str, deadline: &str) -> Ran {
+        let file = super::file(document);
+        let path = file.path().to_str().unwrap();
+        self.meridian(&["publish", "shop/live", path, "--format", "json", "--deadline", deadline])
     }
 
     /// The place in `nodes` of the one that leads, once there is one.
@@ -125,9 +180,19 @@ impl Node {
         self.process = Some(self.spawn());
     }
 
+    /// Starts it with these variables; it must not be running.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(Process::start_with(variables, self.arguments()));
+    }
+
     /// Another process with the same configuration.
     pub(crate) fn spawn(&self) -> Process {
-        Process::start(["serve", "--config", self.config.to_str().unwrap(), "--until-stdin-closes"])
+        Process::start(self.arguments())
+    }
+
+    fn arguments(&self) -> [&str; 4] {
+        ["serve", "--config", self.config.to_str().unwrap(), "--until-stdin-closes"]
     }
 
     /// Starts it, and tells how it ended and what it said; it must not come up.
@@ -163,6 +228,13 @@ impl Node {
     /// Stops it in the planned way.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.process.take().expect("it runs").stop(SOON)
+    }
+
+    /// Waits for its end, and tells how it ended and what it said.
+    pub(crate) fn end(&mut self) -> (i32, String) {
+        let mut process = self.process.take().expect("it runs");
+        let code = process.wait(SOON).code().expect("no signal ended it");
+        (code, process.stderr(SOON) + &process.rest())
     }
 
     /// Waits for its end, which somebody else has asked for.

@@ -17,7 +17,7 @@ pub(crate) use cluster::{Cluster, shared};
 pub(crate) use command::meridian;
 pub(crate) use documents::{SAMPLE, file, gates, without_time};
 pub(crate) use grpc::{admin, bearer, statsig};
-pub(crate) use handmade::Handmade;
+pub(crate) use handmade::{Handmade, JOIN_TOKEN, Node};
 pub(crate) use process::{Process, is_alive, signal};
 pub(crate) use wire::{http_get, send_garbage};
 

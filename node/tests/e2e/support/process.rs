@@ -21,8 +21,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the program with these arguments, and with nothing of this program's own `MERIDIAN_…`.
     pub(crate) fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::start_with(&[], arguments)
+    }
+
+    /// As [`Process::start`], with these variables.
+    pub(crate) fn start_with<'a>(
+        variables: &[(&str, &str)],
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let mut child = command()
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use crate::credential::SdkKey;
+use crate::fleet::Fleet;
 use crate::ids::{EnvironmentRef, KeyHash, KeyId, Name, Version};
 use crate::project::{Environment, Project};
 use crate::release::Release;
 
-/// Projects, environments, releases, keys and the committed clock. Ordered maps: iteration is the same everywhere.
+/// Projects, environments, releases, keys, the committed clock and the fleet. Ordered maps: iteration is the same everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     pub(crate) clock_ms: Option<u64>,
@@ -19,6 +20,7 @@ pub struct Directory {
     pub(crate) environments: RedBlackTreeMapSync<EnvironmentRef, Arc<Environment>>,
     pub(crate) releases: RedBlackTreeMapSync<(EnvironmentRef, Version), Arc<Release>>,
     pub(crate) keys: RedBlackTreeMapSync<KeyHash, Arc<SdkKey>>,
+    pub(crate) fleet: Fleet,
 }
 
 impl Directory {
@@ -26,6 +28,11 @@ impl Directory {
     /// first tick.
     pub fn clock_ms(&self) -> Option<u64> {
         self.clock_ms
+    }
+
+    /// What is agreed on about the nodes.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// All projects, by name.

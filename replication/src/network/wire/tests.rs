@@ -28,6 +28,7 @@ fn member(zone: &str) -> Member {
         peer_address: "10.0.0.1:7401".into(),
         grpc_address: "10.0.0.1:7400".into(),
         incarnation: [7; 16],
+        wants_vote: false,
     }
 }
 

@@ -204,7 +204,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path) -> Result<Reader, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Reader, Error> {
         let file = File::open(path).map_err(Error::machine("open", path))?;
         let length = file.metadata().map_err(Error::machine("measure", path))?.len();
         let mut reader = Reader {
@@ -272,7 +272,7 @@ impl Reader {
         &self.meta
     }
 
-    pub(super) fn cluster_id(&self) -> &str {
+    pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
 

@@ -95,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let data_dirs = data_dirs(&files.path().join("meridian"))?;
     let places = Places { binary: binary.clone(), data_dirs, files: files.path().to_owned() };
-    let mut cluster = Cluster::start(&places)?;
+    let mut cluster = Cluster::start(&places).await?;
     cluster.until_healthy().await?;
     let ours = meridian::Bench::new(&binary, &cluster);
     let (theirs, skipped) = match args.etcd.clone().or_else(on_path) {

@@ -4,16 +4,21 @@
 //! a node prints is kept in its log. What a node does is its own affair: it is the release binary, unchanged.
 
 use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use meridian_client::proto::admin::ClusterStatusResponse;
 use meridian_client::{Client, Endpoint, Error, Options};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::relay::{Diallers, Network, Processes};
 
 mod config;
 pub(crate) mod ports;
@@ -25,6 +30,9 @@ const REGIONS: [&str; 3] = ["us-east", "eu-west", "ap-south"];
 
 /// A node that has not become healthy after so long never will: debug builds on busy machines take seconds.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A node that is asked to stop hands over, ends its streams and finishes requests: all bounded, together by less.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -41,9 +49,20 @@ pub(crate) struct Places {
     pub(crate) files: PathBuf,
 }
 
+/// What differs from a plain cluster on loopback.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// `raft.profile` of every node; `None` for the default one.
+    pub(crate) profile: Option<&'static str>,
+    /// Everything between the nodes, and between them and their clients, takes so long in each direction, and can be
+    /// cut. `None`: nothing is in between.
+    pub(crate) one_way: Option<Duration>,
+}
+
 /// The nodes and how to reach them.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    network: Option<Network>,
     operator_token: String,
 }
 
@@ -57,6 +76,7 @@ pub(crate) struct Node {
     log: PathBuf,
     child: Option<Child>,
     life: watch::Sender<Life>,
+    processes: Arc<Processes>,
 }
 
 /// What clients may expect of a node.
@@ -70,29 +90,52 @@ pub(crate) enum Life {
 
 impl Cluster {
     /// Writes the configurations and starts all nodes.
-    pub(crate) fn start(places: &Places) -> anyhow::Result<Self> {
+    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+        Self::shaped(places, &Shape::default()).await
+    }
+
+    /// The same, with a difference.
+    pub(crate) async fn shaped(places: &Places, shape: &Shape) -> anyhow::Result<Self> {
         let listens = ports::free(REGIONS.len())?;
+        let processes = Arc::<Processes>::default();
+        let mut network = shape.one_way.map(|one_way| Network::new(one_way, processes.clone()));
+        let mut reached = Vec::with_capacity(listens.len());
+        for (index, Listen { peer, grpc, .. }) in listens.iter().enumerate() {
+            reached.push(match &mut network {
+                Some(network) => Reached {
+                    peer: network.relay(index, *peer, Diallers::Nodes).await?,
+                    grpc: network.relay(index, *grpc, Diallers::Outside).await?,
+                },
+                None => Reached { peer: *peer, grpc: *grpc },
+            });
+        }
         let operator_token = format!("operator-{}", uuid::Uuid::new_v4().simple());
         let mut nodes = Vec::with_capacity(REGIONS.len());
         for (index, (listen, data_dir)) in listens.iter().zip(&places.data_dirs).enumerate() {
             let name = REGIONS[index];
             let config = places.files.join(format!("{name}.toml"));
-            let text = config::text(index, &listens, data_dir, &operator_token);
+            let text = config::text(index, listen, &reached, data_dir, &operator_token, shape);
             fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
             nodes.push(Node {
                 id: id(index),
                 name,
-                grpc: listen.grpc.into(),
+                grpc: reached[index].grpc.into(),
                 binary: places.binary.clone(),
                 config,
                 log: places.files.join(format!("{name}.log")),
                 child: None,
                 life: watch::Sender::new(Life::Down),
+                processes: processes.clone(),
             });
         }
-        let mut cluster = Self { nodes, operator_token };
+        let mut cluster = Self { nodes, network, operator_token };
         cluster.start_all()?;
         Ok(cluster)
+    }
+
+    /// What everything passes, in a cluster whose shape has ways of some length.
+    pub(crate) fn network(&self) -> anyhow::Result<&Network> {
+        self.network.as_ref().context("this cluster has no relays")
     }
 
     /// Starts the nodes that are down.
@@ -110,6 +153,15 @@ impl Cluster {
     /// A client of one node, so that what it says of itself, and how it serves, is not covered up by the others.
     pub(crate) fn client_of_one(&self, index: usize, deadline: Duration) -> Result<Client, Error> {
         self.client_of(vec![self.nodes[index].grpc.clone()], deadline)
+    }
+
+    /// A client of all nodes that runs in the region of one of them, as an application does.
+    pub(crate) fn client_in_region(&self, index: usize, deadline: Duration) -> anyhow::Result<Client> {
+        let endpoints = self.nodes.iter().map(|node| format!("{}={}", node.name, node.grpc).parse());
+        let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>()?;
+        let region = Some(self.nodes[index].name.to_owned());
+        let token = Some(self.operator_token.as_str().into());
+        Ok(Client::new(Options { token, deadline, region, ..Options::new(endpoints) })?)
     }
 
     fn client_of(&self, endpoints: Vec<Endpoint>, deadline: Duration) -> Result<Client, Error> {
@@ -183,8 +235,30 @@ impl Node {
         self.give_up();
         if let Some(mut child) = self.child.take() {
             child.kill().await.with_context(|| format!("cannot kill {}", self.name))?;
+            self.processes.set(self.index(), None);
         }
         Ok(())
+    }
+
+    /// Ends it with SIGTERM, and returns when it is gone. Fails if it does not end well.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.give_up();
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = pid.with_context(|| format!("{} has ended", self.name))?;
+        kill_process(pid, Signal::TERM).with_context(|| format!("cannot stop {}", self.name))?;
+        let ended = timeout(STOP_TIMEOUT, child.wait()).await;
+        let status =
+            ended.with_context(|| format!("{} did not stop within {STOP_TIMEOUT:?}", self.name))??;
+        self.processes.set(self.index(), None);
+        if !status.success() {
+            bail!("{} stopped with {status}; its log ends with:\n{}", self.name, self.log_tail());
+        }
+        Ok(())
+    }
+
+    fn index(&self) -> usize {
+        usize::try_from(self.id).expect("there are three") - 1
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
@@ -206,6 +280,7 @@ impl Node {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;
+        self.processes.set(self.index(), child.id());
         self.child = Some(child);
         Ok(())
     }
@@ -252,6 +327,12 @@ impl Node {
         let skipped = text.chars().count().saturating_sub(LOG_TAIL_CHARACTERS);
         text.chars().skip(skipped).collect()
     }
+}
+
+/// How others reach a node.
+struct Reached {
+    peer: SocketAddr,
+    grpc: SocketAddr,
 }
 
 /// Makes a data directory for each node under `root`.

@@ -37,6 +37,10 @@ pub struct Args {
     /// How often a node is killed
     #[arg(long, default_value_t = 10, value_name = "N")]
     kills: u32,
+
+    /// Writers that publish at the same time
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    writers: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,7 +70,7 @@ struct Kill {
 
 /// Runs to the end and says what came of it. An error means that there is no verdict.
 pub async fn run(args: Args) -> anyhow::Result<Verdict> {
-    let Args { run, kills: wanted } = args;
+    let Args { run, kills: wanted, writers } = args;
     let seed = run.seed();
     let files = run.files()?;
     let data_dirs = data_dirs(&files.data())?;
@@ -74,10 +78,10 @@ pub async fn run(args: Args) -> anyhow::Result<Verdict> {
     run.note(&format!("crash-loop: seed {seed}, {wanted} kills, files in {}", files.path().display()));
 
     let began = Instant::now();
-    let mut cluster = Cluster::start(&places)?;
+    let mut cluster = Cluster::start(&places).await?;
     cluster.until_healthy().await?;
     let lookout = Lookout::start(&cluster)?;
-    let load = Load::start(&cluster, run.writers, seed).await?;
+    let load = Load::start(&cluster, writers, seed).await?;
     let mut kills = Vec::new();
     let broken_off = kill(&mut cluster, &load, wanted, seed, &run, &mut kills).await.err();
     let ending = ending::end(&mut cluster, load, lookout, broken_off, (kills.len(), wanted)).await?;

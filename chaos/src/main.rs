@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use meridian_chaos::{bench, crash_loop, power_loss};
+use meridian_chaos::{bench, crash_loop, failover, one_way, power_loss, region_loss, rolling_restart};
 use tokio::runtime::Runtime;
 
 /// Hurts real Meridian processes and says whether they kept their promises
@@ -24,6 +24,10 @@ struct Cli {
 enum Command {
     CrashLoop(crash_loop::Args),
     PowerLoss(power_loss::Args),
+    RegionLoss(region_loss::Args),
+    OneWay(one_way::Args),
+    RollingRestart(rolling_restart::Args),
+    Failover(failover::Args),
     Bench(bench::Args),
 }
 
@@ -37,6 +41,12 @@ fn main() -> ExitCode {
             match command {
                 Command::CrashLoop(args) => crash_loop::run(args).await.map(|verdict| verdict.exit_code()),
                 Command::PowerLoss(args) => power_loss::run(args).await,
+                Command::RegionLoss(args) => region_loss::run(args).await.map(|verdict| verdict.exit_code()),
+                Command::OneWay(args) => one_way::run(args).await.map(|verdict| verdict.exit_code()),
+                Command::RollingRestart(args) => {
+                    rolling_restart::run(args).await.map(|verdict| verdict.exit_code())
+                }
+                Command::Failover(args) => failover::run(args).await.map(|verdict| verdict.exit_code()),
                 Command::Bench(args) => bench::run(args).await.map(|()| 0),
             }
         })

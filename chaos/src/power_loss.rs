@@ -52,6 +52,10 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_name = "N")]
     cuts: u32,
 
+    /// Writers that publish at the same time
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    writers: usize,
+
     /// Set by this program when it has made a mount namespace for itself
     #[arg(long, hide = true)]
     in_own_namespace: bool,
@@ -82,7 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<u8> {
     if !args.in_own_namespace {
         return enter_own_namespace();
     }
-    let Args { run, cuts: wanted, .. } = args;
+    let Args { run, cuts: wanted, writers, .. } = args;
     let seed = run.seed();
     let files = run.files()?;
     let images = files.path().join("images");
@@ -103,10 +107,10 @@ pub async fn run(args: Args) -> anyhow::Result<u8> {
         disks.push(Disk::create(&images.join(format!("{index}.img")), mount_point)?);
     }
     let places = Places { binary: run.binary()?, data_dirs: mount_points, files: files.path().to_owned() };
-    let mut cluster = Cluster::start(&places)?;
+    let mut cluster = Cluster::start(&places).await?;
     cluster.until_healthy().await?;
     let lookout = Lookout::start(&cluster)?;
-    let load = Load::start(&cluster, run.writers, seed).await?;
+    let load = Load::start(&cluster, writers, seed).await?;
     let mut cuts = Vec::new();
     let broken_off = cut(&mut cluster, &mut disks, &load, wanted, seed, &run, &mut cuts).await.err();
     let ending = ending::end(&mut cluster, load, lookout, broken_off, (cuts.len(), wanted)).await?;

@@ -20,10 +20,6 @@ pub struct Runs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Writers that publish at the same time
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(crate) writers: usize,
-
     /// Keep logs and report.json here [default: a temporary directory, kept only if the run does not pass]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -135,13 +131,16 @@ impl Runs {
         Ok(0)
     }
 
+    /// Keeps a file where a report was asked for.
+    pub(crate) fn keep(&self, name: &str, content: &str) -> anyhow::Result<()> {
+        let Some(dir) = &self.report else { return Ok(()) };
+        let file = dir.join(name);
+        std::fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// Prints the result on stdout, and keeps it where a report was asked for.
     pub(crate) fn report(&self, report: &impl Serialize, text: &str) -> anyhow::Result<()> {
-        if let Some(dir) = &self.report {
-            let file = dir.join("report.json");
-            std::fs::write(&file, serde_json::to_string(report)?)
-                .with_context(|| format!("cannot write {}", file.display()))?;
-        }
+        self.keep("report.json", &serde_json::to_string(report)?)?;
         self.output.print(report, text)
     }
 }

@@ -43,6 +43,12 @@ impl Check {
         }
         Self { promise, kept: count == 0, breaches: count, told }
     }
+
+    /// The same, where breaches were counted and only the first of them written down.
+    pub(crate) fn counted(promise: &'static str, breaches: u64, first: &[String]) -> Self {
+        let told = first.iter().take(TOLD).cloned().collect();
+        Self { promise, kept: breaches == 0, breaches: usize::try_from(breaches).unwrap_or(usize::MAX), told }
+    }
 }
 
 impl Verdict {

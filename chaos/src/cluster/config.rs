@@ -5,11 +5,18 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Listen, REGIONS, id};
+use super::{Listen, REGIONS, Reached, Shape, id};
 
 /// What the node at `index` is told.
-pub(super) fn text(index: usize, listens: &[Listen], data_dir: &Path, operator_token: &str) -> String {
-    let Listen { grpc, peer, http, admin } = &listens[index];
+pub(super) fn text(
+    index: usize,
+    listen: &Listen,
+    reached: &[Reached],
+    data_dir: &Path,
+    operator_token: &str,
+    shape: &Shape,
+) -> String {
+    let Listen { grpc, peer, http, admin } = listen;
     let mut text = format!(
         r#"cluster_id = "chaos"
 node_id = {}
@@ -31,7 +38,10 @@ operator_token_sha256 = ["{}"]
         data_dir.display(),
         hex::encode(Sha256::digest(operator_token)),
     );
-    for (index, listen) in listens.iter().enumerate() {
+    if let Some(profile) = shape.profile {
+        write!(text, "\n[raft]\nprofile = \"{profile}\"\n").expect("writing to a string does not fail");
+    }
+    for (index, Reached { peer, grpc }) in reached.iter().enumerate() {
         write!(
             text,
             r#"
@@ -39,13 +49,11 @@ operator_token_sha256 = ["{}"]
 node_id = {}
 region = "{}"
 zone = "a"
-peer = "{}"
-grpc = "{}"
+peer = "{peer}"
+grpc = "{grpc}"
 "#,
             id(index),
             REGIONS[index],
-            listen.peer,
-            listen.grpc
         )
         .expect("writing to a string does not fail");
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use meridian_model::{EnvironmentRef, Version};
 use meridian_proto::config;
-use meridian_replication::Handle;
 use meridian_replication::catalog::View;
+use meridian_replication::{BarrierError, Handle};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -172,6 +172,12 @@ impl Prover {
             self.max_staleness(most, at).await?;
         }
         Ok(())
+    }
+
+    /// Gets everything that was committed before this call, briefly. For who demands something of a node that does not
+    /// know them, or what they ask for: it may only be behind.
+    pub async fn catch_up(&self) -> Result<(), BarrierError> {
+        self.handle.barrier(SHORT).await.map(drop)
     }
 
     /// Proves that nothing older is missing: by what is known, else by asking the leader once. Says until when that

@@ -127,7 +127,8 @@ impl Service {
 #[derive(Debug)]
 pub struct Departure {
     phases: watch::Receiver<Phase>,
-    planned: Option<Instant>,
+    /// The end of the window that it was drawn from, and the moment.
+    planned: Option<(Instant, Instant)>,
 }
 
 impl Departure {
@@ -137,7 +138,6 @@ impl Departure {
             let phase = *self.phases.borrow_and_update();
             let (away, until) = match phase {
                 Phase::Serving => {
-                    self.planned = None;
                     self.changed().await;
                     continue;
                 }
@@ -145,10 +145,14 @@ impl Departure {
                 Phase::Stopping { until } => (Away::Stopping, until),
                 Phase::Drained => return Away::Drained,
             };
-            let moment = *self.planned.get_or_insert_with(|| a_moment_before(until));
+            let moment = match self.planned {
+                Some((window, moment)) if window == until => moment,
+                _ => a_moment_before(until),
+            };
+            self.planned = Some((until, moment));
             tokio::select! {
                 () = tokio::time::sleep_until(moment) => return away,
-                () = self.changed() => self.planned = None,
+                () = self.changed() => {}
             }
         }
     }

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::error::Fatal;
 use crate::handle::Handle;
 use crate::member::MemberState;
 use crate::read_index::{self, Certainty};
@@ -82,6 +83,10 @@ pub(crate) async fn keep_proving(state: Arc<MemberState>) {
             // entry which a new leader's shorter log does not have.
             if timeout(CATCH_UP_TIMEOUT, state.catalog.reached(index)).await.is_ok() {
                 state.freshness.prove(asked_at);
+                if let Err(error) = state.mark_complete() {
+                    // A write that failed is not tried again.
+                    return state.alarm.ring(Fatal::Storage(error.to_string()));
+                }
             }
         }
     }

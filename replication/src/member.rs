@@ -77,6 +77,8 @@ pub(crate) struct MemberState {
     /// Taken away when the member has stopped: that unlocks the directory.
     data_dir: Mutex<Option<DataDir>>,
     initialized: AtomicBool,
+    /// Latched: this node has held everything that was committed, in this run or an earlier one.
+    complete: AtomicBool,
     /// Latched: a membership is never taken away.
     has_membership: AtomicBool,
     /// Newest entry that was known to be committed at the start: SDKs were served it before.
@@ -116,6 +118,20 @@ impl MemberState {
             None => Ok(()),
         })?;
         self.initialized.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Says on disk, once, that this node has held everything that was committed: from then on it serves what it has,
+    /// also when it starts with nobody else there.
+    pub(crate) fn mark_complete(&self) -> Result<(), storage::Error> {
+        if self.complete.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        tokio::task::block_in_place(|| match lock(&self.data_dir).as_ref() {
+            Some(data_dir) => data_dir.mark_complete(),
+            None => Ok(()),
+        })?;
+        self.complete.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -167,7 +183,7 @@ impl MemberState {
             NotReady::NoMembership { waiting_for: lock(&self.waiting_for).clone() }
         } else if applied < self.committed_at_start.max(1) {
             NotReady::CatchingUp { applied, target: self.committed_at_start.max(1) }
-        } else if self.committed_at_start == 0 && self.freshness.staleness().is_none() {
+        } else if !self.complete.load(Ordering::Acquire) {
             // It began with nothing: what it holds so far may be any part of the whole.
             NotReady::CatchingUp { applied, target: self.committed().max(applied) }
         } else {
@@ -318,6 +334,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
     let raft = Raft::new(node_id, config, peers.clone(), log, state_machine).await;
     let raft = raft.map_err(|error| StartError::Storage(error.to_string()))?;
     let initialized = AtomicBool::new(data_dir.initialized());
+    let complete = AtomicBool::new(data_dir.was_complete());
     Ok(Arc::new(MemberState {
         home,
         own,
@@ -333,6 +350,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
         projection,
         data_dir: Mutex::new(Some(data_dir)),
         initialized,
+        complete,
         has_membership: AtomicBool::new(false),
         committed_at_start: committed.map_or(0, |id| id.index),
         waiting_for: Mutex::default(),

@@ -117,6 +117,8 @@ pub(crate) struct Call {
     notes: Vec<(Arc<str>, String)>,
     /// The best of the nodes that could not prove what was demanded.
     stale: Option<Box<Stale>>,
+    /// What a node said that may only be behind.
+    denied: Option<Error>,
 }
 
 impl Call {
@@ -127,6 +129,7 @@ impl Call {
             backoff: Backoff::within_a_call(),
             notes: Vec::new(),
             stale: None,
+            denied: None,
         }
     }
 
@@ -150,7 +153,17 @@ impl Call {
         {
             self.stale = Some(stale.clone());
         }
+        if let Verdict::Final(error) = &verdict
+            && error.may_be_outdated()
+        {
+            self.denied = Some(error.clone());
+        }
         self.note_text(&peer.label, verdict.why());
+    }
+
+    /// Whether a node said no that may only be behind, and none was found that knows more.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.denied.is_some() && self.stale.is_none()
     }
 
     pub(crate) fn note_text(&mut self, label: &Arc<str>, why: String) {
@@ -198,7 +211,7 @@ impl Call {
                 version: stale.version,
                 freshness: Box::new(stale.freshness.unwrap_or_default()),
             },
-            None => Error::Unavailable { message },
+            None => self.denied.unwrap_or(Error::Unavailable { message }),
         }
     }
 }

@@ -18,9 +18,22 @@ pub(crate) enum Effect<'a> {
     None,
     /// A change, known to the cluster by this request id: a repeat does nothing more.
     Change(&'a str),
-    /// A state that was asked for: asking again for what is already so does nothing more. It may take as long as the
-    /// call, and a repeat would be told that the first attempt is under way: so only broken connections are repeated.
+    /// A state that was asked for: asking again for what is already so does nothing more. An attempt may take as long
+    /// as the call. What a repeat is refused for says nothing of the attempt before it, which may still be under way.
     State,
+    /// A step that a repeat would take once more: none follows an attempt that may have had its effect.
+    Step,
+}
+
+impl Effect<'_> {
+    /// Whether this answer ends a call of which an earlier attempt stayed open.
+    fn is_settled_by(self, error: &Error) -> bool {
+        match self {
+            Self::None => true,
+            Self::Change(_) => error.is_decision(),
+            Self::State | Self::Step => false,
+        }
+    }
 }
 
 impl Caller {
@@ -36,7 +49,7 @@ impl Caller {
     {
         let mut call = match effect {
             Effect::None | Effect::Change(_) => Call::start(self),
-            Effect::State => Call::patient(self),
+            Effect::State | Effect::Step => Call::patient(self),
         };
         let mut rotation = Rotation::default();
         let mut hints_in_a_row = 0;
@@ -63,7 +76,14 @@ impl Caller {
                     self.pool.set_leader(Some(peer));
                     return Ok(answer);
                 }
-                Err(Verdict::Final(error)) if !in_doubt || error.is_decision() => return Err(error),
+                Err(Verdict::Final(error)) if !in_doubt || effect.is_settled_by(&error) => {
+                    return Err(error);
+                }
+                // It did nothing, and may have time for the repeat soon.
+                Err(verdict @ Verdict::Final(Error::Busy { .. })) => {
+                    call.note(&peer, verdict);
+                    None
+                }
                 Err(verdict @ Verdict::Final(_)) => {
                     call.note(&peer, verdict);
                     return Err(give_up(&call, effect, in_doubt));
@@ -76,6 +96,9 @@ impl Caller {
                 Err(verdict) => {
                     in_doubt |= matches!(verdict, Verdict::Ambiguous { .. } | Verdict::Silent);
                     call.note(&peer, verdict);
+                    if in_doubt && matches!(effect, Effect::Step) {
+                        return Err(give_up(&call, effect, in_doubt));
+                    }
                     lost = Some(peer);
                     None
                 }
@@ -104,7 +127,7 @@ fn give_up(call: &Call, effect: Effect<'_>, in_doubt: bool) -> Error {
         Effect::Change(request_id) if in_doubt => {
             Error::Unknown { request_id: request_id.to_owned(), message }
         }
-        Effect::State if in_doubt => Error::MaybeDone { message },
-        Effect::Change(_) | Effect::State | Effect::None => Error::Unavailable { message },
+        Effect::State | Effect::Step if in_doubt => Error::MaybeDone { message },
+        Effect::Change(_) | Effect::State | Effect::Step | Effect::None => Error::Unavailable { message },
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use meridian_proto::config::GetConfigRequest;
+use meridian_proto::config::{GetConfigRequest, GetConfigResponse};
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -37,6 +37,8 @@ impl Client {
         if endpoints.len() > Options::ENDPOINTS {
             return Err(Error::Options("more than 64 endpoints were given"));
         }
+        let (deadline, attempt_timeout) =
+            (deadline.min(Options::LONGEST), attempt_timeout.min(Options::LONGEST));
         let authorization = token.as_ref().map(bearer).transpose()?;
         let pool = Pool::new(endpoints, region.as_deref(), keepalive, &resolver);
         let (hedges, retries) = (Budget::of_hedges(), Budget::of_retries());
@@ -52,9 +54,16 @@ impl Client {
     /// unless the message says with `since_version` what the caller holds. [`Client::reader`] does that.
     ///
     /// With a `demand`, nodes that cannot prove it are passed by; [`Error::Stale`] when nobody can until the deadline.
+    /// That a node does not know the environment or the key is believed then only if no sound node knows better.
     pub async fn get_config(&self, message: GetConfigRequest) -> Result<Fetched, Error> {
+        self.fetch(message).await?.try_into()
+    }
+
+    /// As [`Client::get_config`], as the node said it.
+    pub(crate) async fn fetch(&self, message: GetConfigRequest) -> Result<GetConfigResponse, Error> {
+        let is_demanding = message.demand.is_some();
         let send = |line: Line, request| async move { line.config().get_config(request).await };
-        self.caller.read(Manner::Hedged, message, send).await?.try_into()
+        self.caller.read(Manner::Hedged { is_demanding }, message, send).await
     }
 
     /// Reads the config of an environment again and again, and never a lower version than before. See [`Reader`].

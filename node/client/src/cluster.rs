@@ -71,10 +71,12 @@ impl Client {
 
     /// Lets another voter lead, and ends when it does: its id. 0 asks for the one that the placement prefers.
     ///
-    /// [`Error::MaybeDone`] as with [`Client::change_members`].
+    /// [`Error::MaybeDone`] when it stayed open whether it was done. With 0 nothing is repeated then, as leadership would
+    /// move once more: look at the status.
     pub async fn transfer_leader(&self, to: u64) -> Result<u64, Error> {
+        let effect = if to == 0 { Effect::Step } else { Effect::State };
         let send = |line: Line, request| async move { line.admin().transfer_leader(request).await };
-        let answer = self.caller.change(Effect::State, TransferLeaderRequest { to }, send).await?;
+        let answer = self.caller.change(effect, TransferLeaderRequest { to }, send).await?;
         // Whoever answered leads no longer.
         self.caller.pool.set_leader(None);
         Ok(answer.leader)

@@ -3,6 +3,9 @@
 use meridian_proto::admin::Finding;
 use meridian_proto::config::Freshness;
 
+/// Reasons of a node that refused a change without asking the log.
+const AT_THE_DOOR: [&str; 4] = ["invalid-document", "none-would-serve", "unknown-node", "unknown-region"];
+
 /// Why a call brought no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -126,9 +129,20 @@ impl Error {
         }
     }
 
-    /// Whether this answer to a repeated change also tells what became of the attempts before it. The cluster
-    /// remembers what it decided by request id; what it says at the door it says of the last attempt only.
+    /// Whether this answer to a repeated change also tells what became of the attempts before it. The log remembers
+    /// by request id what it decided, and always gives a reason; what a node says at its door it says of the last
+    /// attempt only.
     pub(crate) fn is_decision(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NotFound { .. } | Self::Invalid { .. })
+        match self {
+            Self::Refused { reason, .. } | Self::NotFound { reason, .. } => {
+                !reason.is_empty() && !AT_THE_DOOR.contains(&reason.as_str())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a node that is behind says this of what it does not know yet: an environment, a key.
+    pub(crate) fn may_be_outdated(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::PermissionDenied { .. } | Self::Unauthenticated { .. })
     }
 }

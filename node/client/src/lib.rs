@@ -51,11 +51,11 @@
 //! |---|---|---|
 //! | a process dies | its connections break | reads and watches go on at the next node at once |
 //! | a network falls silent | nothing comes back for three times the usual latency | new reads go elsewhere at once; the connection is given up within 0.9 s ([`Keepalive`]) |
-//! | one answer is slow | it takes longer than 95 of 100 others | another region is asked as well; at most one read in ten |
+//! | one answer is slow | it takes longer than 95 of 100 others | another region is asked as well, within the budget below |
 //! | a node does not serve | it says so | it is asked last, tried again after 0.25 to 10 s ([`Circuit`]) |
 //! | a name's addresses change | it is looked up every 30 s, and when its nodes fail | new nodes are used, old ones forgotten |
 //! | a preferred region returns | reads try it again; watches look for it about every 20 s | they move back |
-//! | everything fails | each endpoint is tried | [`Error::Unavailable`] names each with its reason; retries stay within a fifth of the reads |
+//! | everything fails | each endpoint is tried | [`Error::Unavailable`] names each with its reason; second attempts stay within 10 % of the reads (hedges), and 20 % and a burst (retries; ten a second at least) |
 //!
 //! # Changes
 //!

@@ -15,10 +15,10 @@ pub struct Options {
     pub region: Option<String>,
     /// Operator token or SDK key; sent as `authorization: Bearer …`.
     pub token: Option<Secret>,
-    /// Time for one call, over all attempts. Watches have none.
+    /// Time for one call, over all attempts; at most [`Options::LONGEST`], as all that is longer. Watches have none.
     pub deadline: Duration,
     /// Patience with the first attempt of a call. It doubles after each attempt that runs out of it, so that a slow
-    /// link is served in the end.
+    /// link is served in the end. At most [`Options::LONGEST`].
     pub attempt_timeout: Duration,
     /// How a connection that went silent is found out.
     pub keepalive: Keepalive,
@@ -53,6 +53,9 @@ impl Default for Keepalive {
 impl Options {
     /// Most endpoints of one client: each is a connection, and a list that is longer holds a mistake.
     pub const ENDPOINTS: usize = 64;
+
+    /// Longest deadline, one day: what waits longer has been forgotten.
+    pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// These endpoints, no region, no token, 10 s for a call, 2 s for its first attempt.
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {

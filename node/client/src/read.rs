@@ -27,7 +27,11 @@ pub(crate) enum Manner {
     /// One node at a time, and each may take as long as the call.
     Patient,
     /// A second node is asked while the first has not answered: for what applications wait for.
-    Hedged,
+    Hedged {
+        /// The answer must prove something. A node that is behind cannot, so its word that it knows neither the
+        /// environment nor the key does not end the read.
+        is_demanding: bool,
+    },
 }
 
 impl Caller {
@@ -49,7 +53,7 @@ impl Caller {
         let mut call = match manner {
             Manner::Plain => Call::start(self),
             Manner::Patient => Call::patient(self),
-            Manner::Hedged => {
+            Manner::Hedged { .. } => {
                 self.hedges.earn();
                 Call::start(self)
             }
@@ -76,9 +80,10 @@ impl Caller {
                     Ok(answer) => return Ok(answer),
                     Err(failures) => failures,
                 };
+                let mut end = None;
                 for (peer, verdict) in failures {
                     match &verdict {
-                        Verdict::Final(error) => return Err(error.clone()),
+                        Verdict::Final(error) if !error.may_be_outdated() => end = Some(error.clone()),
                         // It answers, and does not serve readers.
                         Verdict::Elsewhere { why, .. } | Verdict::Ambiguous { why, is_broken: false } => {
                             peer.failed(why);
@@ -88,7 +93,11 @@ impl Caller {
                     reached |= !matches!(verdict, Verdict::Unreachable { .. });
                     call.note(&peer, verdict);
                 }
-                if call.is_over() {
+                if let Some(error) = end {
+                    return Err(error);
+                }
+                let goes_on = manner == Manner::Hedged { is_demanding: true } && any_is_sound(&peers);
+                if call.is_denied() && !goes_on || call.is_over() {
                     return Err(call.unanswered());
                 }
             }
@@ -121,7 +130,7 @@ impl Caller {
     ) -> Result<T, Failures> {
         let patience = peer.health().hedge_after();
         let mut first = start(peer);
-        if manner != Manner::Hedged {
+        if !matches!(manner, Manner::Hedged { .. }) {
             return first.end().await.map_err(|verdict| vec![(first.peer, verdict)]);
         }
         if let Some(backup) = backup(others, &first.peer).and_then(|at| others.get(at)) {
@@ -163,7 +172,7 @@ async fn either<T>(mut first: Attempt<T>, mut second: Attempt<T>) -> Result<T, F
         Ok(answer) => return Ok(answer),
         Err(verdict) => verdict,
     };
-    if matches!(verdict, Verdict::Final(_)) {
+    if matches!(&verdict, Verdict::Final(error) if !error.may_be_outdated()) {
         return Err(vec![(ended, verdict)]);
     }
     match other.end().await {
@@ -175,6 +184,11 @@ async fn either<T>(mut first: Attempt<T>, mut second: Attempt<T>) -> Result<T, F
         }
         Err(last) => Err(vec![(ended, verdict), (other.peer, last)]),
     }
+}
+
+fn any_is_sound(peers: &VecDeque<Arc<Peer>>) -> bool {
+    let now = Instant::now();
+    peers.iter().any(|peer| peer.is_sound(now))
 }
 
 /// Who is asked as well: the next one in another region, or else the next one; nobody who fails or keeps silent.

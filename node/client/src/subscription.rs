@@ -11,6 +11,8 @@
 //! - **It starts with everything down**, from the cache file, or else from the defaults in the code, and
 //!   [`Builder::init`] says which.
 //! - **A damaged cache file is never served**, and one of another environment neither.
+//! - **A node that is cut off from its leader** is left only if [`Builder::max_staleness`] is set: its stream goes on,
+//!   and says nothing new.
 //! - **Nothing ends it** but dropping its last clone. Lost streams are replaced; while none can be had, it polls.
 //!
 //! ```no_run
@@ -41,6 +43,7 @@ use tokio::task::AbortHandle;
 mod builder;
 mod changes;
 mod follow;
+mod keeper;
 mod snapshot;
 mod state;
 mod status;

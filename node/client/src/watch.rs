@@ -25,6 +25,9 @@ const HOMEWARD_EVERY: Duration = Duration::from_secs(20);
 /// lives, as its pings tell, but whoever should write to it does not.
 const MISSED_STAMPS: u32 = 5;
 
+/// Longest wait for the first message of a stream, unless the patience with attempts is longer.
+const FIRST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -50,7 +53,11 @@ pub enum Event {
 pub(crate) enum Said {
     Event(Event),
     /// Nothing new; the node's stamp.
-    Stamp(Freshness),
+    Stamp {
+        freshness: Freshness,
+        /// The version that the node last said it serves, on this stream.
+        serves: Option<u64>,
+    },
 }
 
 /// Follows the config of one environment for as long as [`Watch::next`] is called.
@@ -64,6 +71,9 @@ pub struct Watch {
     message: WatchConfigRequest,
     rotation: Rotation,
     backoff: Backoff,
+    /// With a stream that has said nothing yet. Doubles each time, so that a large config comes over a slow link in the
+    /// end.
+    first_patience: Duration,
     link: Link,
 }
 
@@ -78,8 +88,12 @@ struct Up {
     stream: Box<Streaming<WatchConfigResponse>>,
     /// Whether a message came: the first one may look like a stamp.
     has_spoken: bool,
-    /// When something must have come; set once the node has shown that it sends stamps.
-    stamp_due: Option<Instant>,
+    /// Whether the node has shown that it sends stamps.
+    is_stamped: bool,
+    /// When something must have come, if anything must.
+    due: Option<Instant>,
+    /// The version of the last release that came.
+    serves: Option<u64>,
     homeward_at: Instant,
 }
 
@@ -88,8 +102,10 @@ impl Watch {
         let (project, environment) = (project.to_owned(), environment.to_owned());
         let message =
             WatchConfigRequest { project, environment, since_version, demand: None, stamp_interval_ms: 0 };
+        let first_patience = caller.attempt_timeout;
         Self {
             caller,
+            first_patience,
             message,
             rotation: Rotation::default(),
             backoff: Backoff::between_streams(),
@@ -98,7 +114,7 @@ impl Watch {
     }
 
     /// Only from nodes that prove this when the stream opens, and `max_staleness_ms` for as long as it lives. A node
-    /// that cannot is left for another one.
+    /// that cannot is left for another one. A stream takes a `max_staleness_ms` of 1000 and more.
     pub fn demand(mut self, demand: Demand) -> Self {
         self.message.demand = Some(demand);
         self
@@ -137,14 +153,21 @@ impl Watch {
                 }
                 Link::Up(up) => up,
             };
-            let stamp_due = up.stamp_due;
+            let (due, has_spoken) = (up.due, up.has_spoken);
             let silent = async {
-                match stamp_due {
+                match due {
                     Some(due) => sleep_until(due).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
+                // Whoever calls late finds a message before it finds that its time is over.
+                biased;
+                () = sleep_until(up.homeward_at) => {
+                    if let Some(event) = self.go_homeward().await {
+                        return Ok(Said::Event(event));
+                    }
+                }
                 message = up.stream.message() => match message {
                     Ok(Some(message)) => {
                         if let Some(said) = self.take(message) {
@@ -157,11 +180,13 @@ impl Watch {
                         return self.lost_stream(verdict);
                     }
                 },
-                () = silent => return self.ended("the node has stopped sending stamps".to_owned()),
-                () = sleep_until(up.homeward_at) => {
-                    if let Some(event) = self.go_homeward().await {
-                        return Ok(Said::Event(event));
+                () = silent => {
+                    if has_spoken {
+                        return self.ended("the node has stopped sending stamps".to_owned());
                     }
+                    let longest = FIRST_PATIENCE.max(self.caller.attempt_timeout);
+                    self.first_patience = (self.first_patience * 2).min(longest);
+                    return self.ended("nothing came on the stream".to_owned());
                 }
             }
         }
@@ -172,13 +197,16 @@ impl Watch {
         let Link::Up(up) = &mut self.link else { return None };
         up.peer.pushed();
         self.backoff.reset();
-        let is_stamp = message.not_modified && up.has_spoken;
+        let is_stamp = message.not_modified && up.has_spoken && self.message.stamp_interval_ms > 0;
         up.has_spoken = true;
-        if is_stamp || up.stamp_due.is_some() {
-            let interval = Duration::from_millis(self.message.stamp_interval_ms.into());
-            up.stamp_due = Some(Instant::now() + interval * MISSED_STAMPS);
+        up.is_stamped |= is_stamp;
+        let interval = Duration::from_millis(self.message.stamp_interval_ms.into());
+        up.due = up.is_stamped.then(|| Instant::now() + interval * MISSED_STAMPS);
+        if let Some(release) = &message.release {
+            up.serves = Some(release.version);
         }
-        let stamp = message.freshness.clone();
+        self.first_patience = self.caller.attempt_timeout;
+        let (freshness, serves) = (message.freshness.clone(), up.serves);
         match Config::pushed(message) {
             Some(config) if config.release.version > self.message.since_version => {
                 self.message.since_version = config.release.version;
@@ -186,7 +214,7 @@ impl Watch {
             }
             // The stamp of another version says nothing of the one that the reader holds.
             Some(_) => None,
-            None => stamp.map(Said::Stamp),
+            None => freshness.map(|freshness| Said::Stamp { freshness, serves }),
         }
     }
 
@@ -244,7 +272,9 @@ impl Watch {
                     connection,
                     stream: Box::new(response.into_inner()),
                     has_spoken: false,
-                    stamp_due: None,
+                    is_stamped: false,
+                    due: Some(Instant::now() + self.first_patience),
+                    serves: None,
                     homeward_at: homeward_at(),
                 });
             }

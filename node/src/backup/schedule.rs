@@ -1,8 +1,9 @@
 //! Backups that take themselves: by the leader, at an interval, the last few of them kept.
 //!
 //! Every node runs this and only the one that leads does anything, so there is one backup at a time but for the moments
-//! in which leadership changes; and a new leader waits until the last one is an interval old. A backup that fails is
-//! counted, told in the log and tried again at the next turn. Nothing is removed before a newer one is verified.
+//! in which leadership changes; and a new leader waits until the last one is an interval old. No node takes more than one
+//! an interval, whatever its clock says: a clock that jumps costs a backup too many, and not the history. A backup that
+//! fails is counted, told in the log and tried again at the next turn. Nothing is removed before a newer one is verified.
 
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tempfile::NamedTempFile;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::kept::Kept;
@@ -60,12 +61,13 @@ impl Metrics {
 /// Runs until `stopping`. A place that cannot be used is tried again at each turn: it may be mended from outside.
 pub async fn run(handle: Handle, config: config::Backup, metrics: Metrics, stopping: CancellationToken) {
     let turns = async {
+        let mut last = None;
         loop {
             sleep(jittered(LOOK_INTERVAL.min(config.interval))).await;
             if handle.status().leader != Some(handle.node_id()) {
                 continue;
             }
-            match take_if_due(&handle, &config).await {
+            match take_if_due(&handle, &config, &mut last).await {
                 Ok(None) => {}
                 Ok(Some(taken)) => {
                     tracing::info!(
@@ -102,28 +104,35 @@ struct Taken {
     size_bytes: u64,
 }
 
-async fn take_if_due(handle: &Handle, config: &config::Backup) -> Result<Option<Taken>, Error> {
+/// `last` is when this process began the last one that it wrote, by a clock that nobody sets.
+async fn take_if_due(
+    handle: &Handle,
+    config: &config::Backup,
+    last: &mut Option<Instant>,
+) -> Result<Option<Taken>, Error> {
+    let began = Instant::now();
+    if last.is_some_and(|last| began.duration_since(last) < config.interval) {
+        return Ok(None);
+    }
     let place = Target::place(&config.url)?;
     let cluster_id = handle.cluster_id();
     let at_ms = now_ms();
-    let newest = Kept::among(&place.names().await?, cluster_id).pop();
-    let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
-    // One from the future was taken by a clock that was wrong, and must not stop this for ever.
-    if newest.is_some_and(|newest| newest.at_ms <= at_ms && at_ms - newest.at_ms < interval_ms) {
+    if !Kept::is_next_due(&Kept::among(&place.names().await?, cluster_id), at_ms, config.interval) {
         return Ok(None);
     }
 
     let export = handle.export().await?;
     let (revision, size_bytes) = (export.revision, export.size_bytes);
     let file = local_copy(export.file).await?;
-    let target = place.child(&Kept::new(cluster_id, at_ms, revision).name());
+    let written = Kept::new(cluster_id, at_ms, revision);
+    let target = place.child(&written.name())?;
     verified(&Target::file(&file.path().to_string_lossy())?, &std::env::temp_dir()).await?;
     keep(file.path(), &target).await?;
+    *last = Some(began);
 
     let kept = Kept::among(&place.names().await?, cluster_id);
-    let surplus = kept.len().saturating_sub(config.keep);
-    for old in &kept[..surplus] {
-        place.child(&old.name()).remove().await?;
+    for old in Kept::surplus(kept, &written, config.keep) {
+        place.child(&old.name())?.remove().await?;
     }
     Ok(Some(Taken { place: target.to_string(), at_ms, size_bytes }))
 }

@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
+use object_store::path::PathPart;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,11 @@ pub enum TargetError {
     /// It is no place.
     #[error("{0:?} is no place for a backup: write a path, file:///path, or s3://bucket/key")]
     Unknown(String),
+    /// The store cannot keep a file under exactly this name.
+    #[error(
+        "no backup can be kept under the name {0:?}: choose one of letters, digits, dots, dashes and underscores"
+    )]
+    Name(String),
     /// The directory is not there.
     #[error("cannot use directory {}: make it first", .path.display())]
     Directory {
@@ -75,7 +81,7 @@ impl Target {
                 let name = path.file_name().and_then(|name| name.to_str());
                 let name = name.ok_or_else(|| TargetError::Unknown(text.to_owned()))?;
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                Self::directory(parent.unwrap_or(Path::new(".")), text).map(|directory| directory.at(name))
+                Self::directory(parent.unwrap_or(Path::new(".")), text)?.child(name)
             }
             Some(_) => Self::bucket(text),
         }
@@ -114,18 +120,20 @@ impl Target {
         Ok(Self { store: Arc::new(store), path, local: None, shown: text.trim_end_matches('/').to_owned() })
     }
 
-    /// A file of this name here.
-    pub fn child(&self, name: &str) -> Self {
-        self.clone().at(name)
-    }
-
-    fn at(self, name: &str) -> Self {
-        Self {
-            path: self.path.join(name),
-            local: self.local.map(|local| local.join(name)),
-            shown: format!("{}/{name}", self.shown),
-            store: self.store,
+    /// A file of exactly this name here, or [`TargetError::Name`].
+    pub fn child(&self, name: &str) -> Result<Self, TargetError> {
+        let refused = || TargetError::Name(name.to_owned());
+        // Parsed, for a name that is merely converted has `#`, `~` and others percent-encoded.
+        let part = PathPart::parse(name).map_err(|_| refused())?;
+        if self.local.is_some() && !is_kept_as_written(&part) {
+            return Err(refused());
         }
+        Ok(Self {
+            store: self.store.clone(),
+            path: self.path.clone().join(part),
+            local: self.local.as_ref().map(|local| local.join(name)),
+            shown: format!("{}/{name}", self.shown),
+        })
     }
 
     /// Where it is, if it is a local file.
@@ -221,6 +229,60 @@ fn scheme(text: &str) -> Option<&str> {
     text.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| *scheme != "file")
 }
 
+/// The local store keeps some names for itself and reads others as a drive: `backup#1`, `C|`. Asking it is surer than
+/// knowing them.
+fn is_kept_as_written(name: &PathPart<'_>) -> bool {
+    let path = object_store::path::Path::ROOT.join(name.clone());
+    let kept = LocalFileSystem::new().path_to_filesystem(&path);
+    kept.is_ok_and(|kept| kept.file_name() == Some(name.as_ref().as_ref()))
+}
+
 fn failed(doing: &'static str, place: &str) -> impl FnOnce(object_store::Error) -> TargetError {
     move |source| TargetError::Store { doing, place: place.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_file_is_where_it_is_said_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        std::fs::write(&from, "backup").unwrap();
+        // The directory's own name must not be changed either.
+        let odd = dir.path().join("50% #1 [eu]");
+        std::fs::create_dir(&odd).unwrap();
+        let names = [
+            "plain", "a#b", "~", "50%", "%41", "[1]", "{a}", "a^b", "a|b", "*", "\"a\"", "a?b=1", "a b",
+            "`<>`", "a\\b", "ä", "a+b&c:d",
+        ];
+        for name in names {
+            let target = Target::file(odd.join(name).to_str().unwrap());
+            let Ok(target) = target else { panic!("{name:?}: {}", target.unwrap_err()) };
+            assert!(!target.exists().await.unwrap(), "{name:?}");
+            target.put(&from).await.unwrap();
+            assert_eq!(std::fs::read(odd.join(name)).unwrap(), b"backup", "{name:?}");
+            assert_eq!(
+                target.local().unwrap().canonicalize().unwrap(),
+                odd.join(name).canonicalize().unwrap()
+            );
+            assert_eq!(target.to_string(), target.local().unwrap().to_str().unwrap());
+            assert_eq!(Target::place(odd.to_str().unwrap()).unwrap().names().await.unwrap(), [name]);
+            target.remove().await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_name_the_store_cannot_keep_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["backup#1", "#22", "C|", "a\nb", "a\u{7f}"] {
+            let refused = Target::file(dir.path().join(name).to_str().unwrap());
+            assert!(
+                matches!(&refused, Err(TargetError::Name(named)) if named == name),
+                "{name:?}: {refused:?}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::reader::Setting;
 use super::{Invalid, Loaded};
 
-/// The explanation, for people or as one JSON object. It holds no secret: of tokens only hashes are configured.
+/// The explanation, for people or as one JSON object. It holds no secret: settings that are one are not shown.
 pub fn explain(loaded: &Result<Loaded, Invalid>, as_json: bool) -> String {
     match (loaded, as_json) {
         (Ok(loaded), false) => for_people(loaded),

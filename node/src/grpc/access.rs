@@ -6,8 +6,8 @@ use meridian_model::state::Directory;
 use meridian_model::{EnvironmentRef, KeyHash};
 use meridian_replication::catalog::View;
 use meridian_replication::{Handle, Readiness};
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 use super::{lookup, status};
 use crate::auth::{self, Auth, Operator};
@@ -80,6 +80,26 @@ impl Access {
         Ok((view, stamp))
     }
 
+    /// Lets a reader in. One who demands freshness is not told that a key or an environment does not exist by a node that
+    /// may only be behind: that would turn them away for good.
+    pub(super) async fn admit(
+        &self,
+        demand: &Demand,
+        look_up: impl Fn() -> Result<Reader, Status>,
+    ) -> Result<Reader, Status> {
+        match look_up() {
+            Err(unknown)
+                if matches!(unknown.code(), Code::PermissionDenied | Code::NotFound)
+                    && *demand != Demand::default() =>
+            {
+                // Boxed: it is rare, and would otherwise be a part of every call.
+                Box::pin(self.prover.catch_up()).await.map_err(|why| status::uncertain(&why))?;
+                look_up()
+            }
+            answer => answer,
+        }
+    }
+
     /// The reader whose credential is in the metadata. An SDK key may leave project and environment empty: it reads
     /// one environment only. An operator must name them.
     pub(super) fn by_metadata(
@@ -139,8 +159,6 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tonic::Code;
-
     use super::*;
     use crate::grpc::testing::Shop;
 

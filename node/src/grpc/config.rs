@@ -36,9 +36,10 @@ impl ConfigService for Config {
         request: Request<GetConfigRequest>,
     ) -> Result<Response<GetConfigResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let reader = self.access.by_metadata(Call::Read, &metadata, &asked.project, &asked.environment)?;
         let demand = Demand::from_message(asked.demand.as_ref(), metadata.as_ref())
             .map_err(|error| status::malformed(&error))?;
+        let look_up = || self.access.by_metadata(Call::Read, &metadata, &asked.project, &asked.environment);
+        let reader = self.access.admit(&demand, look_up).await?;
         let (view, stamp) = self.access.look(&demand, &reader).await?;
         let served =
             view.served(&reader.environment).ok_or_else(|| status::nothing_published(&reader.environment))?;
@@ -64,9 +65,10 @@ impl ConfigService for Config {
         request: Request<WatchConfigRequest>,
     ) -> Result<Response<Self::WatchConfigStream>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let reader = self.access.by_metadata(Call::Stream, &metadata, &asked.project, &asked.environment)?;
         let demand = Demand::from_message(asked.demand.as_ref(), metadata.as_ref())
             .map_err(|error| status::malformed(&error))?;
+        let look_up = || self.access.by_metadata(Call::Stream, &metadata, &asked.project, &asked.environment);
+        let reader = self.access.admit(&demand, look_up).await?;
         watch::check(&demand)?;
         let stamp_interval = stamp_interval(asked.stamp_interval_ms)?;
         let open = self.streams.open(reader.holder).map_err(|bound| status::too_many(&bound))?;

@@ -46,7 +46,7 @@ impl StatsigForwardProxy for Statsig {
         request: Request<ConfigSpecRequest>,
     ) -> Result<Response<ConfigSpecResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let (reader, demand) = self.admit(Call::Read, &metadata, &asked)?;
+        let (reader, demand) = self.admit(Call::Read, &metadata, &asked).await?;
         let (view, stamp) = self.access.look(&demand, &reader).await?;
         let mut feed = self.feed(&asked, reader.environment.clone());
         let answer = feed.next(&view, &stamp).await?;
@@ -61,7 +61,7 @@ impl StatsigForwardProxy for Statsig {
         request: Request<ConfigSpecRequest>,
     ) -> Result<Response<Self::StreamConfigSpecStream>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let (reader, demand) = self.admit(Call::Stream, &metadata, &asked)?;
+        let (reader, demand) = self.admit(Call::Stream, &metadata, &asked).await?;
         watch::check(&demand)?;
         let open = self.streams.open(reader.holder).map_err(|bound| status::too_many(&bound))?;
         let (view, stamp) = self.access.look(&demand, &reader).await?;
@@ -74,15 +74,15 @@ impl StatsigForwardProxy for Statsig {
 
 impl Statsig {
     /// What the protocol has no room for, demands, travels in the metadata.
-    fn admit(
+    async fn admit(
         &self,
         call: Call,
         metadata: &MetadataMap,
         asked: &ConfigSpecRequest,
     ) -> Result<(Reader, Demand), Status> {
         check_version(asked)?;
-        let reader = self.access.by_key(call, &asked.sdk_key)?;
         let demand = Demand::from_headers(metadata.as_ref()).map_err(|error| status::malformed(&error))?;
+        let reader = self.access.admit(&demand, || self.access.by_key(call, &asked.sdk_key)).await?;
         Ok((reader, demand))
     }
 

@@ -66,6 +66,11 @@ pub(super) fn unproved(unproved: &Unproved) -> Status {
     with_details(Code::FailedPrecondition, unproved.to_string(), STALE, &unproved.stale())
 }
 
+/// A credential or a thing that this node does not know, and may only be too far behind to know.
+pub(super) fn uncertain(why: &BarrierError) -> Status {
+    Status::unavailable(format!("this node cannot tell whether it knows what was asked for: {why}"))
+}
+
 /// A stream past a bound.
 pub(super) fn too_many(bound: &TooMany) -> Status {
     match bound {

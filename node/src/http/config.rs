@@ -21,6 +21,7 @@ use axum::{Json, Router};
 use meridian_model::EnvironmentRef;
 use meridian_model::ids::NameError;
 use meridian_proto::config;
+use meridian_replication::BarrierError;
 use serde_json::json;
 
 use super::{Bounds, error};
@@ -94,8 +95,15 @@ impl Source {
         // Before the credential is looked up: a node that is behind does not know every key yet.
         self.health.answers_reads()?;
         let asked = EnvironmentRef::parse(project, environment)?;
-        self.may_read(credential, &asked)?;
         let demand = Demand::from_headers(headers)?;
+        match self.may_read(credential, &asked) {
+            // It may have been made a moment ago, and this node be behind.
+            Err(Refusal::UnknownCredential) if demand != Demand::default() => {
+                self.prover.catch_up().await?;
+                self.may_read(credential, &asked)?;
+            }
+            answer => answer?,
+        }
         if demand != Demand::default() {
             self.prover.prove(&demand, &asked).await.map_err(Box::new)?;
             // A key that was revoked before a linearizable read must not read.
@@ -170,6 +178,8 @@ enum Refusal {
     Demand(#[from] Malformed),
     #[error(transparent)]
     Unproved(#[from] Box<Unproved>),
+    #[error("this node cannot tell whether it knows this credential: {0}")]
+    Uncertain(#[from] BarrierError),
     #[error(transparent)]
     Rendering(#[from] cache::Error),
 }
@@ -200,7 +210,7 @@ impl IntoResponse for Refusal {
                 (StatusCode::NOT_FOUND, "correct the path, or make it with `meridian env create`")
             }
             Self::NothingPublished(_) => (StatusCode::NOT_FOUND, "publish with `meridian publish`"),
-            Self::NotReady(_) => {
+            Self::NotReady(_) | Self::Uncertain(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "ask another node, or this one again soon")
             }
             Self::Demand(_) => (StatusCode::BAD_REQUEST, "correct the header, or leave it out"),

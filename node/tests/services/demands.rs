@@ -1,5 +1,6 @@
 //! Stamps on answers, and what readers demand of them.
 
+use meridian_proto::admin::CreateKeyRequest;
 use meridian_proto::config::{Demand, Format, GetConfigRequest, Stale, WatchConfigRequest};
 use meridian_proto::statsig::ConfigSpecRequest;
 use meridian_proto::statsig::config_spec_request::ApiVersion;
@@ -8,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 
 use crate::daemon::{Cluster, Daemon, until};
-use crate::node::{KEY, Node, bearing, next};
+use crate::node::{KEY, Node, bearing, next, operator};
 
 fn get(demand: Demand) -> Request<GetConfigRequest> {
     bearing(GetConfigRequest { demand: Some(demand), ..Default::default() }, KEY)
@@ -218,5 +219,33 @@ async fn a_node_on_its_own_serves_and_says_what_it_cannot_prove() {
         let refused = stale(&node.config().get_config(get(demand)).await.unwrap_err());
         assert!(refused.reason.contains(says) && refused.version == 1, "{refused:?}");
     }
+    cluster.stop().await;
+}
+
+/// A key that was made a moment ago may not be known everywhere. "Unknown" turns a client away for good, so a node says it
+/// to nobody who demands freshness before it has made sure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_just_made_reads_where_freshness_is_demanded() {
+    let cluster = Cluster::start(&["a", "b", "c"], &[]).await;
+    cluster.publish(Format::Json, "1").await;
+    let mut admin = cluster.nodes[cluster.leader().await].admin();
+    for number in 0..20 {
+        let secret = format!("secret-just-made-{number:04}");
+        let request = CreateKeyRequest {
+            project: "shop".to_owned(),
+            environment: "live".to_owned(),
+            secret: secret.clone(),
+            ..Default::default()
+        };
+        admin.create_key(operator(request)).await.unwrap();
+        for node in &cluster.nodes {
+            let read = GetConfigRequest { demand: Some(LINEARIZABLE), ..Default::default() };
+            let answer = node.config().get_config(bearing(read, &secret)).await.unwrap();
+            assert_eq!(answer.into_inner().release.unwrap().version, 1);
+        }
+    }
+    let read = GetConfigRequest { demand: Some(LINEARIZABLE), ..Default::default() };
+    let stranger = cluster.nodes[0].config().get_config(bearing(read, "secret-of-a-stranger")).await;
+    assert_eq!(stranger.unwrap_err().code(), Code::PermissionDenied);
     cluster.stop().await;
 }

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! <data_dir>/identity               cluster, node id, incarnation, whether Raft ran here
+//! <data_dir>/complete               here once everything that was committed by then was applied
 //! <data_dir>/lock                   flock(2) of the process using it
 //! <data_dir>/group-1/log            the Raft log: what was acknowledged
 //! <data_dir>/group-1/catalog        rebuildable
@@ -38,6 +39,9 @@ const IGNORED: [&str; 3] = ["lock", "identity.tmp", "lost+found"];
 
 /// Present while [`DataDir::fill`] is at work, or was when it broke off.
 const UNFINISHED: &str = "unfinished";
+
+/// Present once this node held all that was committed. See [`DataDir::mark_complete`].
+const COMPLETE: &str = "complete";
 
 /// A locked data directory which is known to be this node's. Unlocks when dropped.
 #[derive(Debug)]
@@ -154,6 +158,7 @@ impl DataDir {
             files::create_dir(dir)?;
         }
         build(&dirs, incarnation)?;
+        data_dir.mark_complete()?;
         files::replace(&path.join("identity"), data_dir.identity.encode().as_bytes())?;
         files::remove_file(&unfinished)?;
         files::sync_dir(path)
@@ -212,6 +217,17 @@ impl DataDir {
         files::replace(&self.path.join("identity"), marked.encode().as_bytes())?;
         self.identity = marked;
         Ok(())
+    }
+
+    /// Whether [`mark_complete`](DataDir::mark_complete) was ever called here. A node that never was complete may hold
+    /// any part of the whole, and must not tell anybody that a thing does not exist.
+    pub(crate) fn was_complete(&self) -> bool {
+        self.path.join(COMPLETE).exists()
+    }
+
+    /// Says that this node has held everything that was committed. Durable on return.
+    pub(crate) fn mark_complete(&self) -> Result<(), Error> {
+        files::replace(&self.path.join(COMPLETE), b"this node has held everything that was committed\n")
     }
 
     pub(crate) fn dirs(&self) -> GroupDirs {

@@ -154,6 +154,10 @@ impl Cluster {
         .await;
     }
 
+    pub async fn ready(&self, id: u64) {
+        eventually("the node is ready", async || self.up[&id].readiness().is_ready().then_some(())).await;
+    }
+
     pub async fn leader(&self) -> u64 {
         eventually("somebody leads", async || {
             let leaders: Vec<_> = self.up.values().map(|handle| handle.status().leader).collect();

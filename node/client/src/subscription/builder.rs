@@ -13,7 +13,7 @@ use super::snapshot::{Snapshot, Source};
 use super::state::State;
 use super::{CacheError, Inner, Subscription, follow};
 use crate::cache::{Cache, Owner};
-use crate::{Client, Config};
+use crate::{Client, Config, Options};
 
 /// How long [`Builder::init`] waits for a node unless it is told otherwise: a region that is silent is noticed, and
 /// another one asked, within it.
@@ -72,15 +72,16 @@ impl Builder {
         self
     }
 
-    /// How often a node is asked while no stream can be had; 5 s by default, half of it to one and a half. At least
-    /// 100 ms.
+    /// How often a node is asked while no stream can be had; 5 s by default, half of it to one and a half. From
+    /// 100 ms to one day.
     pub fn poll_every(mut self, interval: Duration) -> Self {
-        self.poll_every = interval.max(Duration::from_millis(100));
+        self.poll_every = interval.clamp(Duration::from_millis(100), Options::LONGEST);
         self
     }
 
     /// Takes configs only from nodes that have missed nothing older than this, as they can prove, and leaves a node
-    /// that no longer can. What is held goes on being served when no node can: [`Subscription::status`] tells.
+    /// that no longer can. Without it, a node that is cut off from its leader is not left while it answers. Streams take
+    /// 1 s and more: less is refused. What is held goes on being served when no node can: [`Subscription::status`] tells.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = Some(max_staleness);
         self

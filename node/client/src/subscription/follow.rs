@@ -46,8 +46,8 @@ impl Follow {
                 Ok(Said::Event(Event::Config(config))) => {
                     self.state.offer(config, Link::Streaming, endpoint.as_ref()).await;
                 }
-                Ok(Said::Stamp(stamp)) => {
-                    self.state.confirm(&stamp, Link::Streaming, endpoint.as_ref()).await;
+                Ok(Said::Stamp { freshness, serves }) => {
+                    self.state.confirm(serves, &freshness, Link::Streaming, endpoint.as_ref()).await;
                 }
                 Ok(Said::Event(Event::Disconnected { endpoint, why, .. })) => {
                     self.state.lost(format!("{endpoint}: {why}"));
@@ -82,9 +82,15 @@ impl Follow {
             since_version: self.state.glance().version(),
             demand: self.demand,
         };
-        match self.client.get_config(message).await {
-            Ok(Fetched::Config(config)) => self.state.offer(config, Link::Polling, None).await,
-            Ok(Fetched::NotModified(stamp)) => self.state.confirm(&stamp, Link::Polling, None).await,
+        let answer = self.client.fetch(message).await.and_then(|answer| {
+            let serves = answer.release.as_ref().map(|release| release.version);
+            Ok((serves, answer.try_into()?))
+        });
+        match answer {
+            Ok((_, Fetched::Config(config))) => self.state.offer(config, Link::Polling, None).await,
+            Ok((serves, Fetched::NotModified(stamp))) => {
+                self.state.confirm(serves, &stamp, Link::Polling, None).await;
+            }
             Err(error) => self.state.unheard(error.to_string()),
         }
     }

@@ -6,16 +6,13 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use meridian_proto::config::Freshness;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::keeper::Keeper;
 use super::{Changes, Link, Snapshot, Source, Status};
 use crate::cache::Cache;
 use crate::peer::lock;
 use crate::{Config, Endpoint};
-
-/// A config waits so long for the disk at most; then it is handed out, and a restart may fall behind it.
-const SAVE_WAIT: Duration = Duration::from_secs(1);
 
 /// Read by everybody, written by the two tasks of [`follow`](super::follow).
 pub(super) struct State {
@@ -27,8 +24,7 @@ pub(super) struct State {
     contact: Mutex<Contact>,
     /// Held while a config is taken in.
     taking: tokio::sync::Mutex<()>,
-    /// Locked by a save until it ends, which may be long after it was waited for.
-    cache: Option<Arc<tokio::sync::Mutex<Cache>>>,
+    keeper: Arc<Keeper>,
 }
 
 /// What is known of the nodes.
@@ -38,7 +34,6 @@ struct Contact {
     freshness: Freshness,
     heard_at: Option<Instant>,
     problem: Option<String>,
-    cache_problem: Option<String>,
 }
 
 impl State {
@@ -55,10 +50,9 @@ impl State {
                 freshness,
                 heard_at: None,
                 problem: Some("no node has answered yet".to_owned()),
-                cache_problem,
             }),
             taking: tokio::sync::Mutex::default(),
-            cache: cache.map(|cache| Arc::new(tokio::sync::Mutex::new(cache))),
+            keeper: Arc::new(Keeper::new(cache, cache_problem)),
         }
     }
 
@@ -91,7 +85,7 @@ impl State {
         let _taking = self.taking.lock().await;
         let is_newer = config.release.version > self.glance().version();
         if is_newer {
-            self.keep(&config).await;
+            self.keeper.keep(config.clone()).await;
         }
         // Before the readers: whoever waits for the config finds a status that knows where it came from.
         self.heard(&config.freshness, link, endpoint);
@@ -100,22 +94,22 @@ impl State {
         }
     }
 
-    async fn keep(&self, config: &Config) {
-        let Some(cache) = &self.cache else { return };
-        let problem = timeout(SAVE_WAIT, save(cache.clone(), config.clone())).await;
-        let problem = problem.unwrap_or_else(|_| Some("the disk takes too long to write it".to_owned()));
-        if let Some(problem) = &problem {
-            tracing::warn!(problem, version = config.release.version, "the config is not kept on disk");
-        }
-        lock(&self.contact).cache_problem = problem;
-    }
-
-    /// A node says that it has nothing newer than what is held.
-    pub(super) async fn confirm(&self, stamp: &Freshness, link: Link, endpoint: Option<&Endpoint>) {
+    /// A node has nothing newer than what is held. Only one that `serves` the very same confirms what came from the
+    /// disk; another one may be behind.
+    pub(super) async fn confirm(
+        &self,
+        serves: Option<u64>,
+        stamp: &Freshness,
+        link: Link,
+        endpoint: Option<&Endpoint>,
+    ) {
         let _taking = self.taking.lock().await;
         self.heard(stamp, link, endpoint);
         let current = self.current();
-        if let Some(config) = current.config().filter(|_| current.source() == Source::Cached) {
+        if let Some(config) = current.config()
+            && current.source() == Source::Cached
+            && serves == Some(current.version())
+        {
             self.replace(current.next(Source::Live, config.clone()));
         }
     }
@@ -176,18 +170,8 @@ impl State {
             last_heard,
             staleness: last_heard.zip(told).map(|(since, told)| since.saturating_add(told)),
             problem: contact.problem.clone(),
-            cache_problem: contact.cache_problem.clone(),
+            cache_problem: self.keeper.problem(),
             mismatches: snapshot.mismatches(),
         }
-    }
-}
-
-/// Saves, and says what went wrong. The lock keeps saves in order, also after one was not waited for.
-async fn save(cache: Arc<tokio::sync::Mutex<Cache>>, config: Config) -> Option<String> {
-    let cache = cache.lock_owned().await;
-    let saved = spawn_blocking(move || cache.save(&config)).await;
-    match saved {
-        Ok(saved) => saved.err().map(|error| error.to_string()),
-        Err(error) => Some(error.to_string()),
     }
 }

@@ -2,9 +2,9 @@
 
 use meridian_client::proto::admin::{CreateProjectRequest, PublishRequest};
 use meridian_client::{Client, Endpoint, Error, Options};
-use tonic::Status;
+use tonic::{Code, Status};
 
-use crate::fake::{Act, Node, client, dying, nobody};
+use crate::fake::{Act, Node, client, dying, nobody, refused};
 
 fn message() -> PublishRequest {
     PublishRequest { project: "shop".into(), environment: "live".into(), ..PublishRequest::default() }
@@ -134,16 +134,39 @@ async fn an_outcome_is_unknown_exactly_when_a_request_went_out_unanswered() {
 }
 
 #[tokio::test]
-async fn doubt_stays_when_a_later_node_shuts_the_door() {
-    let door = Node::start(Act::Say(Status::unauthenticated("who are you"))).await;
-    let endpoints = [dying().await, door.endpoint.clone()];
-    let error = client(endpoints).publish(message()).await.unwrap_err();
-    assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+async fn doubt_stays_until_the_log_has_decided() {
+    for (answer, is_decided) in [
+        (Status::unauthenticated("who are you"), false),
+        (Status::invalid_argument("what is this"), false),
+        (Status::failed_precondition("no reason is given"), false),
+        (refused(Code::FailedPrecondition, "unknown-node"), false),
+        (refused(Code::FailedPrecondition, "unknown-region"), false),
+        (refused(Code::FailedPrecondition, "none-would-serve"), false),
+        (refused(Code::FailedPrecondition, "version-conflict"), true),
+        (refused(Code::Aborted, "abandoned"), true),
+    ] {
+        let node = Node::start(Act::Say(answer.clone())).await;
+        let error = client([dying().await, node.endpoint.clone()]).publish(message()).await.unwrap_err();
+        let found = match &error {
+            Error::Unknown { .. } => false,
+            Error::Refused { .. } => true,
+            other => panic!("{answer:?} became {other:?}"),
+        };
+        assert_eq!(found, is_decided, "{answer:?} became {error:?}");
+    }
+}
 
-    let decided = Node::start(Act::Say(Status::failed_precondition("version conflict"))).await;
-    let endpoints = [dying().await, decided.endpoint.clone()];
-    let error = client(endpoints).publish(message()).await.unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+#[tokio::test]
+async fn in_doubt_a_busy_node_is_asked_again() {
+    let busy = Node::start(Act::Say(Status::resource_exhausted("too many"))).await;
+    let client = client([dying().await, busy.endpoint.clone()]);
+    let (answer, ()) = tokio::join!(client.publish(message()), async {
+        while busy.asked().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        busy.will(Act::Serve);
+    });
+    answer.unwrap();
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// What a node does with a unary call.
 #[derive(Clone)]
@@ -226,13 +226,20 @@ pub(crate) fn stamp(staleness_ms: u64) -> Push {
 pub(crate) fn stale(version: u64) -> Status {
     let freshness = Freshness { fresh_as_of_ms: version * 1_000, ..Freshness::default() };
     let stale = Stale { freshness: Some(freshness), version, reason: format!("only at {version}") };
-    let any = prost_types::Any {
-        type_url: "type.googleapis.com/meridian.config.v1.Stale".to_owned(),
-        value: stale.encode_to_vec(),
-    };
-    let code = tonic::Code::FailedPrecondition;
-    let details = tonic_types::Status { code: code.into(), message: "stale".into(), details: vec![any] };
-    Status::with_details(code, "stale", details.encode_to_vec().into())
+    detailed(Code::FailedPrecondition, "meridian.config.v1.Stale", &stale)
+}
+
+/// A refusal for this reason.
+pub(crate) fn refused(code: Code, reason: &str) -> Status {
+    let refusal = Refusal { reason: reason.to_owned(), ..Refusal::default() };
+    detailed(code, "meridian.admin.v1.Refusal", &refusal)
+}
+
+fn detailed(code: Code, name: &str, message: &impl prost::Message) -> Status {
+    let type_url = format!("type.googleapis.com/{name}");
+    let any = prost_types::Any { type_url, value: message.encode_to_vec() };
+    let details = tonic_types::Status { code: code.into(), message: "no".into(), details: vec![any] };
+    Status::with_details(code, "no", details.encode_to_vec().into())
 }
 
 /// Waits for something that will happen.
@@ -337,11 +344,11 @@ impl ConfigService for State {
         let (version, document) = self.config.lock().unwrap().clone();
         let region = self.region.lock().unwrap().clone();
         let freshness = Some(Freshness { region, ..Freshness::default() });
+        let digest = hex::encode(Sha256::digest(&document));
+        let release = Some(Release { version, digest, ..Release::default() });
         Ok(Response::new(if version <= request.get_ref().since_version {
-            GetConfigResponse { freshness, not_modified: true, ..Default::default() }
+            GetConfigResponse { release, freshness, not_modified: true, ..Default::default() }
         } else {
-            let digest = hex::encode(Sha256::digest(&document));
-            let release = Some(Release { version, digest, ..Release::default() });
             GetConfigResponse { release, freshness, document, ..Default::default() }
         }))
     }

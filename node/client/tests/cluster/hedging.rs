@@ -55,6 +55,15 @@ async fn a_hedge_that_fails_leaves_the_first_attempt_its_time() {
 }
 
 #[tokio::test]
+async fn a_hedge_that_knows_nothing_does_not_beat_the_first_attempt() {
+    let slow = Node::start(Act::Late(Duration::from_millis(500))).await;
+    let other = Node::start(Act::Say(tonic::Status::not_found("no such environment"))).await;
+    let client = Client::new(Options::new([slow.endpoint.clone(), other.endpoint.clone()])).unwrap();
+    assert_eq!(read_at_once(&client, 1).await, [true]);
+    assert_eq!((slow.asked().len(), other.asked().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn hedges_stay_within_a_tenth_of_the_reads() {
     // Longer than any hedge waits, so that each read would be hedged; shorter than what is taken for silence.
     let slow = Node::start(Act::Late(Duration::from_millis(200))).await;

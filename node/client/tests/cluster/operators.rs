@@ -5,9 +5,9 @@ use meridian_client::proto::admin::{
     BackupHeader, BackupPart, ChangeMembersRequest, DrainRequest, SetPlacementRequest, backup_part::Part,
 };
 use meridian_client::{Error, Outcome};
-use tonic::Status;
+use tonic::{Code, Status};
 
-use crate::fake::{Act, Node, client, dying};
+use crate::fake::{Act, Node, client, dying, refused};
 
 #[tokio::test]
 async fn questions_are_answered_by_any_node_and_decisions_by_the_leader() {
@@ -59,6 +59,31 @@ async fn without_a_request_id_doubt_is_told_as_such() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let error = client([dying().await]).drain(DrainRequest::default()).await.unwrap_err();
     assert!(matches!(error, Error::Unknown { .. }), "a drain has an id: {error:?}");
+}
+
+#[tokio::test]
+async fn no_refusal_of_a_repeat_settles_what_has_no_request_id() {
+    for answer in [
+        refused(Code::Aborted, "change-under-way"),
+        refused(Code::FailedPrecondition, "member-rules"),
+        Status::not_found("no such node"),
+    ] {
+        let node = Node::start(Act::Say(answer.clone())).await;
+        let endpoints = [dying().await, node.endpoint.clone()];
+        let error = client(endpoints).change_members(ChangeMembersRequest::default()).await.unwrap_err();
+        assert!(matches!(error, Error::MaybeDone { .. }), "{answer:?} became {error:?}");
+        assert_eq!(node.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn leadership_without_a_target_is_not_moved_twice() {
+    for (to, times) in [(0, 0), (2, 1)] {
+        let node = Node::start(Act::Serve).await;
+        let answer = client([dying().await, node.endpoint.clone()]).transfer_leader(to).await;
+        assert_eq!(node.asked().len(), times, "to {to}: {answer:?}");
+        assert_eq!(matches!(answer, Err(Error::MaybeDone { .. })), to == 0, "to {to}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use meridian_client::proto::config::GetConfigRequest;
+use meridian_client::proto::config::{Demand, GetConfigRequest};
 use meridian_client::{Endpoint, Error, Fetched};
 use tonic::{Code, Status};
 
-use crate::fake::{Act, Node, client, dying, listen, nobody};
+use crate::fake::{Act, Node, client, dying, listen, nobody, stale};
 
 /// A read over this endpoint and then a healthy node; says how often the healthy one was asked.
 async fn read_with_first(first: Endpoint) -> usize {
@@ -104,4 +104,25 @@ async fn large_documents_arrive_and_the_token_is_sent() {
     let Fetched::Config(config) = fetched else { panic!("{fetched:?}") };
     assert_eq!(config.document.len(), 5 << 20);
     assert_eq!(node.asked()[0].authorization.as_deref(), Some("Bearer operator-token"));
+}
+
+#[tokio::test]
+async fn what_one_node_does_not_know_another_may_when_proof_is_demanded() {
+    let demanding = GetConfigRequest { demand: Some(Demand::default()), ..GetConfigRequest::default() };
+    for code in [Code::NotFound, Code::PermissionDenied, Code::Unauthenticated] {
+        let behind = Node::start(Act::Say(Status::new(code, "never heard of it"))).await;
+        let second = Node::start(Act::Serve).await;
+        // A client of its own each time: it remembers who failed.
+        let client = || client([behind.endpoint.clone(), second.endpoint.clone()]);
+        assert!(client().get_config(demanding.clone()).await.is_ok(), "{code:?}");
+        let bare = client().get_config(GetConfigRequest::default()).await;
+        assert!(bare.is_err(), "{code:?} without a demand: {bare:?}");
+
+        second.will(Act::Follow(None));
+        let error = client().get_config(demanding.clone()).await.unwrap_err();
+        assert_eq!(error.to_string(), "never heard of it", "{code:?}: nobody knows better");
+        second.will(Act::Say(stale(7)));
+        let error = client().get_config(demanding.clone()).await.unwrap_err();
+        assert!(matches!(error, Error::Stale { version: 7, .. }), "{code:?}: {error:?}");
+    }
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use meridian_client::proto::config::WatchConfigResponse;
 use meridian_client::subscription::{Builder, Link, Source};
 use meridian_client::{Endpoint, Subscription};
 use serde_json::json;
 use tonic::Status;
 
-use crate::fake::{Act, Node, client, document, eventually, nobody, pushed, stamp};
+use crate::fake::{Act, Node, client, document, eventually, nobody, pushed, release, stamp};
 
 fn subscribe(endpoints: impl IntoIterator<Item = Endpoint>) -> Builder {
     client(endpoints).subscribe("shop", "live").defaults(json!({"version": -1, "only": "here"}))
@@ -124,7 +125,11 @@ async fn it_starts_from_its_file_with_everything_down_and_never_below_it() {
     assert_eq!(behind.since(), [5]);
     let mut changes = config.changes();
     stream.send(stamp(0)).await.unwrap();
-    eventually("the node has nothing newer", || config.status().source == Source::Live).await;
+    eventually("its stamp", || config.status().staleness.is_some()).await;
+    assert_eq!(config.status().source, Source::Cached, "nor does its stamp");
+    let same = WatchConfigResponse { release: Some(release(5)), ..stamp(0).unwrap() };
+    stream.send(Ok(same)).await.unwrap();
+    eventually("the node serves the same", || config.status().source == Source::Live).await;
     stream.send(pushed(6)).await.unwrap();
     assert_eq!(changes.next().await.unwrap().version(), 6, "what is confirmed is no change");
     drop(config);
@@ -233,4 +238,32 @@ async fn a_stream_that_stops_stamping_is_left() {
     // Its connection lives, and answers pings.
     eventually("the other node is asked", || version(&config) == 2).await;
     assert_eq!(config.status().endpoint, Some(second.endpoint.clone()));
+}
+
+#[tokio::test]
+async fn a_poll_of_a_node_that_is_behind_does_not_confirm_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = file(&directory);
+    let node = Node::start(Act::Serve).await;
+    node.next_stream().send(pushed(5)).await.unwrap();
+    drop(subscribe([node.endpoint.clone()]).cache_file(&file).init().await);
+
+    node.serves(4, document(4));
+    let builder = subscribe([node.endpoint.clone()]).cache_file(&file).wait(Duration::ZERO);
+    let (config, _) = builder.poll_every(Duration::from_millis(100)).init().await;
+    eventually("it polls", || config.status().link == Link::Polling).await;
+    assert_eq!((config.status().source, version(&config)), (Source::Cached, 5));
+    node.serves(5, document(5));
+    eventually("the node has it", || config.status().source == Source::Live).await;
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_comes_is_left() {
+    let (first, second) = (Node::start(Act::Serve).await, Node::start(Act::Serve).await);
+    let (silent, rest) = (first.next_stream(), second.next_stream());
+    rest.send(pushed(2)).await.unwrap();
+    let (config, source) = subscribe([first.endpoint.clone(), second.endpoint.clone()]).init().await;
+    assert_eq!((source, version(&config)), (Source::Live, 2));
+    eventually("the silent stream is closed", || silent.is_closed()).await;
+    eventually("the other one is heard", || config.status().endpoint == Some(second.endpoint.clone())).await;
 }

@@ -103,14 +103,13 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
     use std::net::TcpListener;
 
     use meridian_model::{Command, Mutation, wire};
 
     use super::*;
     use crate::member::now_ms;
-    use crate::options::{Founder, Join, Options, Timing};
+    use crate::options::Options;
     use crate::types::EncodedCommand;
 
     /// A leader whose wall clock jumps tells everybody a wrong time; what is proved rests on none.
@@ -119,23 +118,8 @@ mod tests {
         const HOUR_MS: u64 = 3_600_000;
         const FRESH: Duration = Duration::from_secs(2);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let own = Founder {
-            region: "us-east".to_owned(),
-            zone: "a".to_owned(),
-            peer_address: listener.local_addr().unwrap().to_string(),
-            grpc_address: "grpc".to_owned(),
-        };
         let temp = tempfile::tempdir().unwrap();
-        let options = Options {
-            cluster_id: "test".to_owned(),
-            node_id: 1,
-            own: own.clone(),
-            founders: BTreeMap::from([(1, own)]),
-            join: Join::default(),
-            data_dir: temp.path().to_owned(),
-            timing: Timing::default(),
-            software_version: "test".to_owned(),
-        };
+        let options = Options::lone(&listener, temp.path());
         let handle = crate::start(options, listener).unwrap();
         tokio::time::timeout(Duration::from_secs(20), async {
             while handle.staleness().is_none_or(|staleness| staleness > FRESH) {

@@ -256,33 +256,17 @@ fn leader(to: ForwardToLeader<TypeConfig>) -> Option<Leader> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
     use std::net::TcpListener;
 
     use super::*;
-    use crate::options::{Founder, Join, Options, Timing};
+    use crate::options::Options;
 
     /// openraft asserts much; its core is a task, and a task that panics leaves the process alive.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_raft_that_panicked_stops_the_member() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let founder = Founder {
-            region: "us-east".to_owned(),
-            zone: "a".to_owned(),
-            peer_address: listener.local_addr().unwrap().to_string(),
-            grpc_address: "grpc".to_owned(),
-        };
         let temp = tempfile::tempdir().unwrap();
-        let options = Options {
-            cluster_id: "test".to_owned(),
-            node_id: 1,
-            own: founder.clone(),
-            founders: BTreeMap::from([(1, founder)]),
-            join: Join::default(),
-            data_dir: temp.path().to_owned(),
-            timing: Timing::default(),
-            software_version: "test".to_owned(),
-        };
+        let options = Options::lone(&listener, temp.path());
         let handle = crate::start(options, listener).unwrap();
         handle.state.raft.external_request(|_| panic!("as an assertion of openraft would")).await.unwrap();
         let fatal = tokio::time::timeout(Duration::from_secs(10), handle.failed()).await.unwrap();

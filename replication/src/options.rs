@@ -117,3 +117,26 @@ impl Profile {
         Timing { heartbeat_interval_ms, election_timeout_min_ms, election_timeout_max_ms }
     }
 }
+
+#[cfg(test)]
+impl Options {
+    /// A cluster of one, whose peers would come to this listener.
+    pub(crate) fn lone(listener: &std::net::TcpListener, data_dir: &std::path::Path) -> Self {
+        let own = Founder {
+            region: "us-east".to_owned(),
+            zone: "a".to_owned(),
+            peer_address: listener.local_addr().expect("the listener is bound").to_string(),
+            grpc_address: "grpc".to_owned(),
+        };
+        Self {
+            cluster_id: "test".to_owned(),
+            node_id: 1,
+            own: own.clone(),
+            founders: BTreeMap::from([(1, own)]),
+            join: Join::default(),
+            data_dir: data_dir.to_owned(),
+            timing: Timing::default(),
+            software_version: "test".to_owned(),
+        }
+    }
+}

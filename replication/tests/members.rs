@@ -33,6 +33,14 @@ impl Cluster {
         .await
     }
 
+    /// A guest with a token that becomes a learner beside the founders, who all vote.
+    async fn learner(&mut self, id: u64, region: &str) {
+        self.invite(id, region, Some(TOKEN), false);
+        self.start(id).await;
+        let founders: Vec<u64> = self.founders.keys().copied().collect();
+        self.members(&founders, &[id]).await;
+    }
+
     /// Waits until these have a vote, and these are members without one, as every running node has it.
     async fn members(&self, voters: &[u64], learners: &[u64]) {
         let what = format!("voters are {voters:?} and learners {learners:?}");
@@ -87,9 +95,7 @@ async fn a_node_with_the_token_becomes_a_learner_and_stays_one() {
     let at = web();
     cluster.create(&at).await;
     cluster.publish(&at, "1").await;
-    cluster.invite(4, "eu-west", Some(TOKEN), false);
-    cluster.start(4).await;
-    cluster.members(&[1, 2, 3], &[4]).await;
+    cluster.learner(4, "eu-west").await;
     cluster.served(4, &at, "1").await;
     eventually("it is ready", async || cluster.up[&4].readiness().is_ready().then_some(())).await;
     eventually("the journal says so", async || {
@@ -154,9 +160,7 @@ async fn whoever_cannot_be_let_in_is_told_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_is_taken_is_not_given_again() {
     let mut cluster = Cluster::started(3).await;
-    cluster.invite(4, "eu-west", Some(TOKEN), false);
-    cluster.start(4).await;
-    cluster.members(&[1, 2, 3], &[4]).await;
+    cluster.learner(4, "eu-west").await;
     let first = cluster.guests.remove(&4).unwrap();
     let running = cluster.up.remove(&4).unwrap();
     cluster.invite(4, "eu-west", Some(TOKEN), false);
@@ -235,9 +239,7 @@ async fn a_learner_that_lags_gets_no_vote_even_by_force() {
     let mut cluster = Cluster::started(3).await;
     let at = web();
     cluster.create(&at).await;
-    cluster.invite(4, "us-east", Some(TOKEN), false);
-    cluster.start(4).await;
-    cluster.members(&[1, 2, 3], &[4]).await;
+    cluster.learner(4, "us-east").await;
     cluster.stop(4).await;
     let mut seed = 1u64;
     for _ in 0..2 {
@@ -349,9 +351,7 @@ async fn a_node_that_is_reached_elsewhere_is_found_there() {
     let mut cluster = Cluster::started(1).await;
     let at = web();
     cluster.create(&at).await;
-    cluster.invite(2, "eu-west", Some(TOKEN), false);
-    cluster.start(2).await;
-    cluster.members(&[1], &[2]).await;
+    cluster.learner(2, "eu-west").await;
     for (id, text) in [(2, "1"), (1, "2"), (2, "3")] {
         cluster.stop(id).await;
         let address = free_address();
@@ -380,13 +380,12 @@ async fn a_node_that_moved_while_nobody_led_is_found_later() {
     let mut cluster = Cluster::started(1).await;
     let at = web();
     cluster.create(&at).await;
-    cluster.invite(2, "eu-west", Some(TOKEN), false);
-    cluster.start(2).await;
-    cluster.members(&[1], &[2]).await;
+    cluster.learner(2, "eu-west").await;
     cluster.stop(2).await;
     cluster.stop(1).await;
     cluster.guests.get_mut(&2).unwrap().own.peer_address = free_address();
     cluster.start(2).await;
+    // Longer than its patience with a silent leader: that it is over shows nowhere.
     tokio::time::sleep(Duration::from_secs(4)).await;
     cluster.start(1).await;
     cluster.publish(&at, "1").await;
@@ -400,9 +399,7 @@ async fn a_change_that_broke_off_is_finished() {
     let mut cluster = Cluster::started(3).await;
     let at = web();
     cluster.create(&at).await;
-    cluster.invite(4, "eu-west", Some(TOKEN), false);
-    cluster.start(4).await;
-    cluster.members(&[1, 2, 3], &[4]).await;
+    cluster.learner(4, "eu-west").await;
     cluster.publish(&at, "1").await;
     cluster.served(4, &at, "1").await;
 

@@ -30,7 +30,7 @@ impl Handle {
     /// is in it. The file is a snapshot like any other; it was read back and verified. One at a time.
     pub async fn export(&self) -> Result<Export, ReadError> {
         let state = &self.state;
-        let _one = state.files.exporting.clone().try_acquire_owned().map_err(|_| ReadError::Busy)?;
+        let _one = state.exporting.try_acquire().map_err(|_| ReadError::Busy)?;
         let view = state.catalog.view();
         let (revision, fresh_as_of_ms) = (view.revision, view.fresh_as_of_ms());
         drop(view);

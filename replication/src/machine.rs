@@ -15,7 +15,6 @@ use meridian_model::{
 };
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use tokio::sync::Semaphore;
 
 use crate::catalog::{Catalog, Served, View};
 use crate::projection::{Delta, DocumentsHeld, Projection};
@@ -52,8 +51,6 @@ pub(crate) struct Machine {
 pub(crate) struct SnapshotFiles {
     pub(crate) snapshots: Snapshots,
     pub(crate) floor: PurgeFloor,
-    /// One export at a time: each writes the whole state.
-    pub(crate) exporting: Arc<Semaphore>,
     newest: Arc<Mutex<Option<Durable>>>,
 }
 
@@ -62,8 +59,7 @@ impl SnapshotFiles {
         if let Some(file) = &newest {
             floor.raise(file.position().index);
         }
-        let exporting = Arc::new(Semaphore::new(1));
-        Self { snapshots, floor, exporting, newest: Arc::new(Mutex::new(newest)) }
+        Self { snapshots, floor, newest: Arc::new(Mutex::new(newest)) }
     }
 
     pub(crate) fn newest(&self) -> Option<Durable> {

@@ -67,6 +67,8 @@ pub(crate) struct MemberState {
     pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
     /// See [`GUESTS_MAX`].
     pub(crate) guests: Semaphore,
+    /// One export at a time: each writes the whole state.
+    pub(crate) exporting: Semaphore,
     pub(crate) raft: Raft,
     pub(crate) peers: Peers,
     pub(crate) log: LogUsage,
@@ -341,6 +343,7 @@ async fn open(options: Options) -> Result<Arc<MemberState>, StartError> {
         join,
         changing: Arc::default(),
         guests: Semaphore::new(GUESTS_MAX),
+        exporting: Semaphore::new(1),
         raft,
         peers,
         log: usage,

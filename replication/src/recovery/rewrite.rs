@@ -1,6 +1,7 @@
 //! Makes a stopped node the only voter of what goes on.
 //!
-//! Three steps, each durable before the next, and each harmless without the next; an interrupted recovery is repeated:
+//! Three steps, each durable before the next; an interrupted recovery is repeated. From the second step on there is no other
+//! way: the members that are given up do not know this node any more.
 //!
 //! 1. The vote: a term above all that this node has seen, for itself.
 //! 2. The incarnation: the members that are given up know this node by the old one. Should some of them still run, no
